@@ -1,0 +1,226 @@
+/* TLS contexts: protocol choices, the certificate by name, ticket keys. */
+#include "reactor/tls.h"
+
+#include <errno.h>
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/rand.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "reactor/crypto.h"
+#include "reactor/crypto_inner.h"
+#include "reactor/tls_inner.h"
+
+#define TICKET_ROTATE_MS (12u * 3600 * 1000)
+#define SESSION_LIFE_S (12 * 3600)	/* opens with [0] or, after one rotation, [1] */
+#define SNI_MAX_BYTES 255
+#define CIPHERS_12 \
+	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:" \
+	"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:" \
+	"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+#define CIPHERS_13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+#define GROUPS "X25519:P-256"
+
+/* ---- the certificate by name ---- */
+
+/* Sees every full and resumed handshake, named or not: the refusal is decided here, where the
+ * alert can be chosen. */
+static int on_server_name(SSL *ssl, int *alert, void *arg)
+{
+	struct tls_server *server = arg;
+	struct stream_tls *t = SSL_get_app_data(ssl);
+	const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+	struct slice sni = slice_str(name);
+	char lower[SNI_MAX_BYTES + 1] = "";
+
+	*alert = SSL_AD_UNRECOGNIZED_NAME;
+	if (sni.n > SNI_MAX_BYTES)
+		return SSL_TLSEXT_ERR_ALERT_FATAL;
+	for (size_t i = 0; i < sni.n; i++)
+		lower[i] = sni.p[i] >= 'A' && sni.p[i] <= 'Z' ? sni.p[i] | 0x20 : sni.p[i];
+	t->picked = server->pick(server->pick_arg, slice_of(lower, sni.n));
+	if (!t->picked)
+		return SSL_TLSEXT_ERR_ALERT_FATAL;
+	free(t->sni);	/* from before a HelloRetryRequest */
+	t->sni = sni.n ? strdup(lower) : NULL;
+	if (sni.n && !t->sni) {
+		*alert = SSL_AD_INTERNAL_ERROR;
+		return SSL_TLSEXT_ERR_ALERT_FATAL;
+	}
+	return SSL_TLSEXT_ERR_OK;
+}
+
+/* Full handshakes only; always after on_server_name(). */
+static int on_certificate(SSL *ssl, void *arg)
+{
+	struct stream_tls *t = SSL_get_app_data(ssl);
+	const struct tls_cert *c = t->picked;
+
+	(void)arg;
+	return c && SSL_use_cert_and_key(ssl, c->leaf, c->key, c->chain, 1) == 1;
+}
+
+/* ---- ALPN ---- */
+
+static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_bytes,
+		   const unsigned char *offered, unsigned offered_bytes, void *arg)
+{
+	struct tls_server *server = arg;
+	unsigned char *chosen;
+
+	(void)ssl;
+	if (SSL_select_next_proto(&chosen, out_bytes, server->alpn, server->alpn_bytes, offered,
+				  offered_bytes) != OPENSSL_NPN_NEGOTIATED)
+		return SSL_TLSEXT_ERR_ALERT_FATAL; /* no_application_protocol, RFC 7301 §3.2 */
+	*out = chosen;
+	return SSL_TLSEXT_ERR_OK;
+}
+
+static int set_alpn(struct tls_server *t, const char *const *alpn, struct err *err)
+{
+	size_t total = 0, at = 0;
+
+	for (size_t i = 0; alpn[i]; i++)
+		total += 1 + strlen(alpn[i]);
+	t->alpn = xcalloc(1, total + 1);
+	for (size_t i = 0; alpn[i]; i++) {
+		size_t n = strlen(alpn[i]);
+
+		if (n == 0 || n > UINT8_MAX)
+			return err_say(err, -EINVAL, "ALPN protocol \"%s\" is empty or too long",
+				       alpn[i]);
+		t->alpn[at++] = (uint8_t)n;
+		memcpy(t->alpn + at, alpn[i], n);
+		at += n;
+	}
+	t->alpn_bytes = (unsigned)total;
+	if (total)
+		SSL_CTX_set_alpn_select_cb(t->ctx, on_alpn, t);
+	return 0;
+}
+
+/* ---- session tickets, RFC 5077 §4 ---- */
+
+static void rotate_tickets(struct tls_server *t)
+{
+	t->tickets[1] = t->tickets[0];
+	crypto_random(&t->tickets[0], sizeof(t->tickets[0]));
+	deadline_set(&t->rotation, TICKET_ROTATE_MS);
+}
+
+static void on_rotation(void *arg)
+{
+	rotate_tickets(arg);
+}
+
+static int use_ticket_key(struct tls_server *t, struct tls_ticket_key *k, const unsigned char *iv,
+			  EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int seal)
+{
+	char digest[] = "SHA256";
+	OSSL_PARAM params[] = {
+		OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, k->mac, sizeof(k->mac)),
+		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+		OSSL_PARAM_construct_end(),
+	};
+
+	return EVP_MAC_CTX_set_params(mac, params) == 1 &&
+	       EVP_CipherInit_ex2(cipher, t->ticket_cipher, k->cipher, iv, seal, NULL) == 1;
+}
+
+/* 1: use it; 2: use it and send a fresh one; 0: full handshake; -1: failure. */
+static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
+		     EVP_MAC_CTX *mac, int seal)
+{
+	struct stream_tls *stream = SSL_get_app_data(ssl);
+	struct tls_server *t = stream->server;
+
+	if (seal) {
+		struct tls_ticket_key *k = &t->tickets[0];
+
+		memcpy(name, k->name, sizeof(k->name));
+		if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(t->ticket_cipher)) != 1)
+			return -1;
+		return use_ticket_key(t, k, iv, cipher, mac, 1) ? 1 : -1;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(t->tickets); i++) {
+		struct tls_ticket_key *k = &t->tickets[i];
+
+		if (CRYPTO_memcmp(name, k->name, sizeof(k->name)) != 0)
+			continue;
+		if (!use_ticket_key(t, k, iv, cipher, mac, 0))
+			return -1;
+		/* Clients of TLS 1.3 use a ticket once (RFC 8446 appendix C.4): without a fresh
+		 * one they could resume every second time only. */
+		return i > 0 || SSL_version(ssl) == TLS1_3_VERSION ? 2 : 1;
+	}
+	return 0;
+}
+
+/* ---- the context ---- */
+
+static bool configure(struct tls_server *t)
+{
+	SSL_CTX *ctx = t->ctx;
+
+	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+					 SSL_OP_CIPHER_SERVER_PREFERENCE |
+					 SSL_OP_PRIORITIZE_CHACHA);
+	SSL_CTX_clear_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
+	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+				      SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_set_read_ahead(ctx, 1);	/* a record's head and body in one read(2) */
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);	/* tickets hold all state */
+	SSL_CTX_set_timeout(ctx, SESSION_LIFE_S);
+	SSL_CTX_set_max_early_data(ctx, 0);
+	SSL_CTX_set_tlsext_servername_callback(ctx, on_server_name);
+	SSL_CTX_set_tlsext_servername_arg(ctx, t);
+	SSL_CTX_set_cert_cb(ctx, on_certificate, NULL);
+	return SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 &&
+	       SSL_CTX_set_cipher_list(ctx, CIPHERS_12) == 1 &&
+	       SSL_CTX_set_ciphersuites(ctx, CIPHERS_13) == 1 &&
+	       SSL_CTX_set1_groups_list(ctx, GROUPS) == 1 &&
+	       SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"temps", 5) == 1 &&
+	       SSL_CTX_set_num_tickets(ctx, 1) == 1 &&
+	       SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket) == 1;
+}
+
+int tls_server_create(struct tls_server **out, struct loop *l, const char *const *alpn,
+		      tls_pick_fn *pick, void *arg, struct err *err)
+{
+	struct tls_server *t = xcalloc(1, sizeof(*t));
+	int rc;
+
+	t->loop = l;
+	t->pick = pick;
+	t->pick_arg = arg;
+	deadline_init(&t->rotation, l, on_rotation, t);
+	crypto_random(&t->tickets[0], sizeof(t->tickets[0]));
+	rotate_tickets(t);
+	t->ctx = SSL_CTX_new(TLS_server_method());
+	t->bio = tls_bio_method();
+	t->ticket_cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
+	if (!t->ctx || !t->bio || !t->ticket_cipher || !configure(t))
+		rc = crypto_fail(err, -EIO, "set up TLS");
+	else
+		rc = set_alpn(t, alpn, err);
+	if (rc) {
+		tls_server_destroy(t);
+		return rc;
+	}
+	*out = t;
+	return 0;
+}
+
+void tls_server_destroy(struct tls_server *t)
+{
+	if (!t)
+		return;
+	deadline_stop(&t->rotation);
+	SSL_CTX_free(t->ctx);
+	BIO_meth_free(t->bio);
+	EVP_CIPHER_free(t->ticket_cipher);
+	crypto_wipe(t->tickets, sizeof(t->tickets));
+	free(t->alpn);
+	free(t);
+}

@@ -1,0 +1,694 @@
+/* TLS streams against OpenSSL's own client: names, protocols, tickets, records, ends, and what a
+ * request costs. */
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "check.h"
+#include "mallocs.h"
+#include "pump.h"
+#include "reactor/pki.h"
+#include "reactor/stream.h"
+#include "reactor/tls.h"
+#include "reactor/tls_inner.h"
+
+#define ROUNDS 1000
+
+/* What the server side does when it is told of something. */
+enum mode { IDLE, ECHO, EAT };
+
+static struct fixture {
+	struct loop *loop;
+	struct tls_server *server;
+	struct tls_cert *cert_a, *cert_b;
+	struct buf ca;
+	char asked[256];	/* the name given to on_pick() */
+
+	struct stream s;
+	enum mode mode;
+	int handshake;		/* 1 while it is under way, else its result */
+	ssize_t end;		/* result of the read that ended the stream; 1 before */
+	size_t eaten;
+	unsigned calls, reads;
+
+	SSL_CTX *client_ctx;
+	SSL *client;
+	int peer;
+} f;
+
+/* ---- the server side ---- */
+
+static const struct tls_cert *on_pick(void *arg, struct slice sni)
+{
+	(void)arg;
+	snprintf(f.asked, sizeof(f.asked), "%.*s", SLICE_ARG(sni));
+	if (slice_eq(sni, SLICE("b.example.test")))
+		return f.cert_b;
+	return slice_eq(sni, SLICE("unknown.example.test")) ? NULL : f.cert_a;
+}
+
+static void serve(void)
+{
+	static char b[16384];
+	struct iovec iov = { b, 0 };
+	ssize_t n;
+
+	f.reads++;
+	n = stream_read(&f.s, b, f.mode == EAT ? 1000 : sizeof(b));
+	if (n == -EAGAIN)
+		return;
+	if (n <= 0) {
+		f.end = n;
+		return;
+	}
+	iov.iov_len = (size_t)n;
+	if (f.mode == ECHO)
+		assert_int_equal(stream_write(&f.s, &iov, 1), n);
+	else
+		f.eaten += (size_t)n;
+}
+
+static void on_ready(void *arg, int events)
+{
+	int want = STREAM_READ;
+
+	(void)arg;
+	(void)events;
+	f.calls++;
+	if (f.handshake == 1) {
+		int rc = stream_handshake(&f.s, &want);
+
+		if (rc == -EAGAIN) {
+			stream_wait(&f.s, want);
+			return;
+		}
+		f.handshake = rc;
+		if (rc)
+			return;
+		want = STREAM_READ;
+	}
+	if (f.mode != IDLE)
+		serve();
+	stream_wait(&f.s, f.end == 1 ? want : 0);
+}
+
+/* ---- the client side ---- */
+
+static void connect_pair(const char *sni, SSL_SESSION *resume)
+{
+	int fds[2], size = 65536;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	f.peer = fds[1];
+	f.handshake = 1;
+	f.end = 1;
+	f.eaten = f.calls = f.reads = 0;
+	assert_int_equal(stream_init_tls(&f.s, f.loop, fds[0], f.server, on_ready, NULL), 0);
+	stream_wait(&f.s, STREAM_READ);
+
+	f.client = SSL_new(f.client_ctx);
+	SSL_set_fd(f.client, f.peer);
+	if (sni)
+		SSL_set_tlsext_host_name(f.client, sni);
+	if (resume)
+		SSL_set_session(f.client, resume);
+	SSL_set_connect_state(f.client);
+}
+
+static void disconnect(void)
+{
+	stream_close(&f.s, false);
+	if (f.client)	/* else OpenSSL spoils its session */
+		SSL_set_shutdown(f.client, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+	SSL_free(f.client);
+	f.client = NULL;
+	if (f.peer >= 0)
+		close(f.peer);
+	f.peer = -1;
+	pump_idle(f.loop);
+}
+
+/* 1: done, 0: not yet, -1: failed. */
+static int client_step(void)
+{
+	int rc = SSL_do_handshake(f.client), why = SSL_get_error(f.client, rc);
+
+	if (rc == 1)
+		return 1;
+	return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? 0 : -1;
+}
+
+static void handshake(void)
+{
+	PUMP_UNTIL(f.loop, client_step() == 1 && f.handshake != 1);
+	assert_int_equal(f.handshake, 0);
+}
+
+static void client_says(const void *p, size_t n)
+{
+	assert_int_equal(SSL_write(f.client, p, (int)n), n);
+}
+
+/* Bytes read, 0 at close_notify, -1 when there is nothing yet, -2 for an error. */
+static int client_hears(void *p, size_t n)
+{
+	int rc = SSL_read(f.client, p, (int)n);
+
+	if (rc > 0)
+		return rc;
+	switch (SSL_get_error(f.client, rc)) {
+	case SSL_ERROR_WANT_READ:
+		return -1;
+	case SSL_ERROR_ZERO_RETURN:
+		return 0;
+	default:
+		ERR_clear_error();
+		return -2;
+	}
+}
+
+/* ---- fixtures ---- */
+
+static struct tls_cert *make_cert(const char *name, struct slice ca, struct slice ca_key)
+{
+	const char *dns[] = { name, NULL };
+	struct pki_names names = { .common_name = name, .dns = dns };
+	struct buf cert, key;
+	struct tls_cert *c = NULL;
+	struct err err;
+
+	buf_init(&cert, 0);
+	buf_init(&key, 0);
+	if (pki_issue(ca, ca_key, &names, 30, &cert, &key, &err) ||
+	    tls_cert_load(&c, buf_slice(&cert), buf_slice(&key), &err))
+		print_error("%s\n", err.text);
+	buf_fini(&cert);
+	buf_fini(&key);
+	return c;
+}
+
+static void trust(SSL_CTX *ctx, struct slice ca_pem)
+{
+	BIO *b = BIO_new_mem_buf(ca_pem.p, (int)ca_pem.n);
+	X509 *ca = PEM_read_bio_X509(b, NULL, NULL, NULL);
+
+	X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), ca);
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+	X509_free(ca);
+	BIO_free(b);
+}
+
+static int setup(void **state)
+{
+	static const char *const alpn[] = { "h2", "http/1.1", NULL };
+	struct buf ca_key;
+	struct err err;
+
+	(void)state;
+	memset(&f, 0, sizeof(f));
+	f.peer = -1;
+	buf_init(&f.ca, 0);
+	buf_init(&ca_key, 0);
+	if (loop_create(&f.loop, &err) ||
+	    tls_server_create(&f.server, f.loop, alpn, on_pick, NULL, &err) ||
+	    pki_make_ca("test CA", 30, &f.ca, &ca_key, &err)) {
+		print_error("%s\n", err.text);
+		return -1;
+	}
+	f.cert_a = make_cert("a.example.test", buf_slice(&f.ca), buf_slice(&ca_key));
+	f.cert_b = make_cert("b.example.test", buf_slice(&f.ca), buf_slice(&ca_key));
+	f.client_ctx = SSL_CTX_new(TLS_client_method());
+	trust(f.client_ctx, buf_slice(&f.ca));
+	buf_fini(&ca_key);
+	return f.cert_a && f.cert_b ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	disconnect();
+	SSL_CTX_free(f.client_ctx);
+	tls_cert_free(f.cert_a);
+	tls_cert_free(f.cert_b);
+	tls_server_destroy(f.server);
+	loop_destroy(f.loop);
+	buf_fini(&f.ca);
+	return 0;
+}
+
+/* ---- handshakes ---- */
+
+static const struct {
+	const char *sni, *asked, *common_name, *told;
+} name_cases[] = {
+	{ "a.example.test", "a.example.test", "a.example.test", "a.example.test" },
+	{ "B.Example.TEST", "b.example.test", "b.example.test", "b.example.test" },
+	{ NULL,             "",               "a.example.test", "" },
+};
+
+static void certificate_by_name(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(name_cases); i++) {
+		const char *row = name_cases[i].sni ? name_cases[i].sni : "no name";
+		X509 *cert;
+		char cn[64];
+
+		connect_pair(name_cases[i].sni, NULL);
+		handshake();
+		cert = SSL_get1_peer_certificate(f.client);
+		X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, cn,
+					  sizeof(cn));
+		X509_free(cert);
+		CHECK_STR(row, f.asked, name_cases[i].asked);
+		CHECK_STR(row, cn, name_cases[i].common_name);
+		CHECK_SLICE(row, stream_sni(&f.s), name_cases[i].told);
+		disconnect();
+	}
+	assert_int_equal(stream_counters(f.loop)->tls_handshakes, ARRAY_LEN(name_cases));
+}
+
+static void unknown_name_is_refused(void **state)
+{
+	(void)state;
+	connect_pair("unknown.example.test", NULL);
+	PUMP_UNTIL(f.loop, client_step() == -1 && f.handshake != 1);
+	assert_int_equal(ERR_GET_REASON(ERR_peek_last_error()), SSL_R_TLSV1_UNRECOGNIZED_NAME);
+	ERR_clear_error();
+	assert_int_equal(f.handshake, -EPROTO);
+	assert_int_equal(stream_counters(f.loop)->tls_failed, 1);
+	assert_int_equal(stream_counters(f.loop)->tls_handshakes, 0);
+}
+
+static const struct {
+	const char *name, *offered, *chosen;	/* chosen NULL: refused */
+} alpn_cases[] = {
+	{ "ours decides", "\x08http/1.1\x02h2", "h2" },
+	{ "the second", "\x08http/1.0\x08http/1.1", "http/1.1" },
+	{ "none offered", "", "" },
+	{ "none in common", "\x04spdy", NULL },
+};
+
+static void protocol_by_alpn(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(alpn_cases); i++) {
+		const char *offered = alpn_cases[i].offered;
+
+		connect_pair("a.example.test", NULL);
+		if (*offered)
+			SSL_set_alpn_protos(f.client, (const unsigned char *)offered,
+					    (unsigned)strlen(offered));
+		PUMP_UNTIL(f.loop, client_step() != 0 && f.handshake != 1);
+		ERR_clear_error();
+		CHECK_INT(alpn_cases[i].name, f.handshake, alpn_cases[i].chosen ? 0 : -EPROTO);
+		CHECK_SLICE(alpn_cases[i].name, stream_alpn(&f.s), alpn_cases[i].chosen);
+		disconnect();
+	}
+}
+
+static void old_protocols_and_noise_are_refused(void **state)
+{
+	(void)state;
+	connect_pair("a.example.test", NULL);
+	SSL_set_security_level(f.client, 0);
+	SSL_set_min_proto_version(f.client, TLS1_VERSION);
+	SSL_set_max_proto_version(f.client, TLS1_1_VERSION);
+	PUMP_UNTIL(f.loop, client_step() == -1 && f.handshake != 1);
+	ERR_clear_error();
+	assert_int_equal(f.handshake, -EPROTO);
+	disconnect();
+
+	connect_pair(NULL, NULL);
+	assert_int_equal(write(f.peer, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 28), 28);
+	PUMP_UNTIL(f.loop, f.handshake != 1);
+	assert_int_equal(f.handshake, -EPROTO);
+	disconnect();
+
+	connect_pair(NULL, NULL);
+	close(f.peer);
+	f.peer = -1;
+	PUMP_UNTIL(f.loop, f.handshake != 1);
+	assert_int_equal(f.handshake, -ECONNRESET);
+}
+
+static SSL_SESSION *kept;
+
+static int on_session(SSL *ssl, SSL_SESSION *session)
+{
+	(void)ssl;
+	SSL_SESSION_free(kept);
+	kept = session;
+	return 1;
+}
+
+/* One connection with the ticket of the one before; a ticket serves once. */
+static bool reuses(void)
+{
+	char b[8];
+	bool reused;
+
+	connect_pair("a.example.test", kept);
+	f.mode = ECHO;
+	handshake();
+	reused = SSL_session_reused(f.client);
+	client_says("x", 1);
+	PUMP_UNTIL(f.loop, client_hears(b, sizeof(b)) == 1);
+	disconnect();
+	return reused;
+}
+
+static void resumes(int version)
+{
+	SSL_CTX_set_max_proto_version(f.client_ctx, version);
+	SSL_SESSION_free(kept);
+	kept = NULL;
+	assert_false(reuses());
+	assert_true(reuses());
+	/* The key before the current one still opens; the one before that does not. */
+	f.server->tickets[1] = f.server->tickets[0];
+	f.server->tickets[0].name[0] ^= 1;
+	assert_true(reuses());
+	f.server->tickets[0].name[0] ^= 2;
+	f.server->tickets[1].name[0] ^= 4;
+	assert_false(reuses());
+}
+
+static void resumes_by_ticket(void **state)
+{
+	(void)state;
+	SSL_CTX_set_session_cache_mode(f.client_ctx, SSL_SESS_CACHE_CLIENT);
+	SSL_CTX_sess_set_new_cb(f.client_ctx, on_session);
+	resumes(TLS1_3_VERSION);
+	assert_int_equal(stream_counters(f.loop)->tls_resumed, 2);
+	resumes(TLS1_2_VERSION);
+	assert_int_equal(stream_counters(f.loop)->tls_resumed, 4);
+	SSL_SESSION_free(kept);
+	kept = NULL;
+}
+
+/* ---- bytes ---- */
+
+/* One record, read in small pieces: epoll sees nothing of the rest. */
+static void bytes_inside_tls_wake_the_owner(void **state)
+{
+	char b[5000];
+
+	(void)state;
+	memset(b, 'x', sizeof(b));
+	connect_pair("a.example.test", NULL);
+	f.mode = EAT;
+	handshake();
+	f.calls = 0;
+	client_says(b, sizeof(b));
+	PUMP_UNTIL(f.loop, f.eaten == sizeof(b));
+	pump_idle(f.loop);
+	assert_int_equal(f.calls, 5);	/* 1,000 at a time, and none in vain */
+}
+
+/* Half a record: pending for OpenSSL, yet nothing the owner could read. */
+static void half_a_record_does_not_spin(void **state)
+{
+	char b[3000] = "x", wire[4096];
+	BIO *pipe = BIO_new(BIO_s_mem());
+	int n;
+
+	(void)state;
+	connect_pair("a.example.test", NULL);
+	f.mode = EAT;
+	handshake();
+	SSL_set0_wbio(f.client, pipe);
+	client_says(b, sizeof(b));
+	n = BIO_read(pipe, wire, sizeof(wire));
+	assert_int_equal(write(f.peer, wire, 100), 100);
+	f.calls = 0;
+	PUMP_UNTIL(f.loop, f.calls == 1);
+	pump_idle(f.loop);
+	assert_int_equal(f.calls, 1);
+	assert_int_equal(write(f.peer, wire + 100, (size_t)n - 100), n - 100);
+	PUMP_UNTIL(f.loop, f.eaten == sizeof(b));
+}
+
+static void partial_writes_go_on(void **state)
+{
+	static uint8_t out[100000], in[65536];
+	size_t sent = 0, received = 0, total = 4u << 20;
+	unsigned stops = 0;
+
+	(void)state;
+	connect_pair("a.example.test", NULL);
+	handshake();
+	while (received < total) {
+		size_t n = MIN(sizeof(out), total - sent);
+		struct iovec iov[3] = { { out, MIN(n, 10) },
+					{ out + 10, n > 10 ? MIN(n - 10, 500) : 0 },
+					{ out + 510, n > 510 ? n - 510 : 0 } };
+		ssize_t put;
+		int got;
+
+		for (size_t i = 0; i < n; i++)
+			out[i] = (uint8_t)((sent + i) * 31 >> 3);
+		put = n ? stream_write(&f.s, iov, 3) : 0;
+		assert_true(put >= 0 || put == -EAGAIN);
+		if (put > 0) {
+			sent += (size_t)put;
+			continue;
+		}
+		if (put == -EAGAIN)
+			stops++;
+		while ((got = client_hears(in, sizeof(in))) > 0) {
+			for (int i = 0; i < got; i++, received++)
+				assert_int_equal(in[i], (uint8_t)(received * 31 >> 3));
+		}
+		assert_int_equal(got, -1);
+	}
+	assert_int_equal(sent, total);
+	assert_true(stops > 10);
+	assert_int_equal(f.s.bytes_out, total);
+}
+
+/* OpenSSL answers each of these inside one SSL_read(): a flood of them must leave the loop its
+ * turns. */
+static void key_updates_do_not_own_the_loop(void **state)
+{
+	static char wire[1 << 20];
+	BIO *pipe = BIO_new(BIO_s_mem());
+	size_t total = 0, sent = 0;
+	unsigned reads;
+	ssize_t n;
+
+	(void)state;
+	connect_pair("a.example.test", NULL);
+	f.mode = EAT;
+	handshake();
+	SSL_set0_wbio(f.client, pipe);
+	for (int i = 0; i < 6000; i++) {
+		assert_int_equal(SSL_key_update(f.client, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+		assert_int_equal(SSL_do_handshake(f.client), 1);
+	}
+	client_says("x", 1);
+	n = BIO_read(pipe, wire, sizeof(wire));
+	total = (size_t)n;
+	assert_in_range(total, 100000, sizeof(wire) - 1);
+	n = write(f.peer, wire, total);
+	assert_true(n > 0);
+	sent = (size_t)n;
+	reads = f.reads;
+	while (f.eaten == 0) {
+		size_t before = stream_counters(f.loop)->reads;
+
+		ev_run(loop_ev(f.loop), EVRUN_NOWAIT);
+		assert_true(stream_counters(f.loop)->reads - before <= 12);
+		n = write(f.peer, wire + sent, total - sent);
+		sent += n > 0 ? (size_t)n : 0;
+		assert_true(f.reads - reads < 1000);
+		assert_int_equal(f.end, 1);
+	}
+	assert_true(f.reads - reads > 1);
+}
+
+static void small_pieces_share_a_record(void **state)
+{
+	struct iovec iov[3] = { { (char[]){ "one " }, 4 },
+				{ (char[]){ "two " }, 4 },
+				{ (char[]){ "three" }, 5 } };
+	uint64_t writes;
+	char b[64];
+
+	(void)state;
+	connect_pair("a.example.test", NULL);
+	handshake();
+	writes = stream_counters(f.loop)->writes;
+	assert_int_equal(stream_write(&f.s, iov, 3), 13);
+	assert_int_equal(stream_counters(f.loop)->writes - writes, 1);
+	assert_int_equal(client_hears(b, sizeof(b)), 13);	/* one SSL_read() = one record */
+	assert_memory_equal(b, "one two three", 13);
+}
+
+static void steady_state_is_counted(void **state)
+{
+	struct stream_counters before, after;
+	uint64_t mallocs_before, by_us;
+	char b[256] = "ping";
+
+	(void)state;
+	connect_pair("a.example.test", NULL);
+	f.mode = ECHO;
+	handshake();
+	/* By hand: the client's own allocations must not count, so it speaks before and listens
+	 * after. */
+	for (int warm = 0; warm < 3; warm++) {
+		client_says(b, 200);
+		PUMP_UNTIL(f.loop, client_hears(b, sizeof(b)) == 200);
+	}
+	before = *stream_counters(f.loop);
+	by_us = 0;
+	for (int i = 0; i < ROUNDS; i++) {
+		unsigned calls = f.calls;
+
+		client_says(b, 200);
+		mallocs_before = mallocs;
+		PUMP_UNTIL(f.loop, f.calls > calls);
+		by_us += mallocs - mallocs_before;
+		assert_int_equal(client_hears(b, sizeof(b)), 200);
+	}
+	after = *stream_counters(f.loop);
+	print_message(
+		"per TLS request: %.2f reads, %.2f writes, %.2f interest changes, %.2f mallocs\n",
+		(double)(after.reads - before.reads) / ROUNDS,
+		(double)(after.writes - before.writes) / ROUNDS,
+		(double)(after.interest_changes - before.interest_changes) / ROUNDS,
+		(double)by_us / ROUNDS);
+	assert_int_equal(after.reads - before.reads, ROUNDS);
+	assert_int_equal(after.writes - before.writes, ROUNDS);
+	assert_int_equal(after.interest_changes, before.interest_changes);
+}
+
+/* ---- ends ---- */
+
+static void close_notify_is_an_end(void **state)
+{
+	struct iovec iov = { (char[]){ "tail" }, 4 };
+	char b[16];
+
+	(void)state;
+	connect_pair("a.example.test", NULL);
+	f.mode = EAT;
+	handshake();
+	client_says("last", 4);
+	SSL_shutdown(f.client);	/* in the same read as the data */
+	PUMP_UNTIL(f.loop, f.end != 1);
+	assert_int_equal(f.eaten, 4);
+	assert_int_equal(f.end, 0);
+	/* Our half is still open. */
+	assert_int_equal(stream_write(&f.s, &iov, 1), 4);
+	stream_shutdown(&f.s);
+	assert_int_equal(client_hears(b, sizeof(b)), 4);
+	assert_int_equal(client_hears(b, sizeof(b)), 0);
+	assert_int_equal(read(f.peer, b, sizeof(b)), 0);
+}
+
+static void cut_without_close_notify_is_an_error(void **state)
+{
+	(void)state;
+	connect_pair("a.example.test", NULL);
+	f.mode = EAT;
+	handshake();
+	client_says("last", 4);
+	close(f.peer);
+	f.peer = -1;
+	PUMP_UNTIL(f.loop, f.end != 1);
+	assert_int_equal(f.eaten, 4);
+	assert_int_equal(f.end, -ECONNRESET);
+}
+
+static void damaged_record_is_an_error(void **state)
+{
+	char b[16];
+
+	(void)state;
+	connect_pair("a.example.test", NULL);
+	f.mode = EAT;
+	handshake();
+	assert_int_equal(write(f.peer,
+			       "\x17\x03\x03\x00\x20"
+			       "0123456789abcdef0123456789abcdef",
+			       37),
+			 37);
+	PUMP_UNTIL(f.loop, f.end != 1);
+	assert_int_equal(f.end, -ECONNRESET);
+	assert_int_equal(client_hears(b, sizeof(b)), -2);	/* an alert, not a close_notify */
+}
+
+static void closing_says_goodbye_and_resetting_does_not(void **state)
+{
+	char b[16];
+
+	(void)state;
+	connect_pair("a.example.test", NULL);
+	handshake();
+	stream_close(&f.s, false);
+	assert_int_equal(client_hears(b, sizeof(b)), 0);
+	disconnect();
+
+	connect_pair("a.example.test", NULL);
+	handshake();
+	stream_close(&f.s, true);
+	assert_int_equal(client_hears(b, sizeof(b)), -2);
+}
+
+/* ---- certificates ---- */
+
+static void loads_only_what_fits_together(void **state)
+{
+	struct buf key;
+	struct tls_cert *c = NULL;
+	struct err err;
+
+	(void)state;
+	buf_init(&key, 0);
+	assert_int_equal(pki_make_key(&key, &err), 0);
+	assert_int_equal(tls_cert_load(&c, buf_slice(&f.ca), buf_slice(&key), &err), -EINVAL);
+	assert_non_null(strstr(err.text, "certificate and key"));
+	assert_int_equal(tls_cert_load(&c, buf_slice(&key), buf_slice(&key), &err), -EINVAL);
+	assert_int_equal(tls_cert_load(&c, SLICE(""), SLICE(""), &err), -EINVAL);
+	assert_int_equal(tls_cert_load(&c, buf_slice(&f.ca), SLICE("no key"), &err), -EINVAL);
+	assert_null(c);
+	buf_fini(&key);
+
+	CHECK_SLICE("name", tls_cert_name(f.cert_b, 0), "b.example.test");
+	assert_int_equal(tls_cert_name(f.cert_b, 1).n, 0);
+	assert_true(tls_cert_not_before(f.cert_b) < loop_wall_ms());
+	assert_true(tls_cert_not_after(f.cert_b) > loop_wall_ms() + 29ull * 86400 * 1000);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(certificate_by_name),
+		TEST(unknown_name_is_refused),
+		TEST(protocol_by_alpn),
+		TEST(old_protocols_and_noise_are_refused),
+		TEST(resumes_by_ticket),
+		TEST(bytes_inside_tls_wake_the_owner),
+		TEST(half_a_record_does_not_spin),
+		TEST(partial_writes_go_on),
+		TEST(key_updates_do_not_own_the_loop),
+		TEST(small_pieces_share_a_record),
+		TEST(steady_state_is_counted),
+		TEST(close_notify_is_an_end),
+		TEST(cut_without_close_notify_is_an_error),
+		TEST(damaged_record_is_an_error),
+		TEST(closing_says_goodbye_and_resetting_does_not),
+		TEST(loads_only_what_fits_together),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
