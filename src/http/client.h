@@ -1,0 +1,104 @@
+/* One HTTP/1.1 connection to an upstream: one request at a time, kept alive in between. Pools,
+ * choice and retries are the caller's. The mirror image of exchange.h: same taken-bytes contract
+ * both ways, same end-of-turn gathering of writes. */
+#ifndef TEMPS_HTTP_CLIENT_H
+#define TEMPS_HTTP_CLIENT_H
+
+#include <sys/uio.h>
+
+#include "base/text.h"
+#include "http/head.h"
+#include "reactor/loop.h"
+
+struct client;	    /* the connection; embedded nowhere, from a pool of client_pool */
+struct client_pool; /* memory for connections and their buffers, with caps */
+
+/* Where a failed request stood: what the retry rule needs to know. */
+enum client_stage {
+	CLIENT_CONNECTING, /* nothing was sent */
+	CLIENT_UNSENT,	   /* connected (or taken from a pool), no byte of the request left us */
+	CLIENT_SENT, /* some byte of the request may have been seen, no byte of a response came */
+	CLIENT_HEAD, /* response bytes came, the head is not complete */
+	CLIENT_BODY, /* the response head was delivered */
+};
+
+struct client_failure {
+	int rc; /* -ECONNREFUSED, -ETIMEDOUT, -EHOSTUNREACH, -ECONNRESET, -EPIPE, -EBADMSG
+		   (unparsable), -ETIME (response limit) … */
+	enum client_stage stage;
+	bool reused;	 /* the connection had served a request before */
+	const char *why; /* static text */
+};
+
+struct client_events {
+	/* 1xx other than 101; optional. */
+	void (*inform)(void *arg, const struct head *h);
+	/* The final head (or 101); valid during the call and until the first body() returns. */
+	void (*head)(void *arg, const struct head *h);
+	/* Returns the bytes taken; less than n pauses until client_resume(). */
+	size_t (*body)(void *arg, const char *p, size_t n);
+	/* Response complete; the request is over when its own end was sent too. <trailers> NULL
+	 * when there were none, valid during the call and until client_close(). */
+	void (*end)(void *arg, const struct head *trailers);
+	/* After a short client_write(), and once connected. */
+	void (*writable)(void *arg);
+	/* Instead of end; last call. client_close() is still the caller's to do. */
+	void (*failed)(void *arg, const struct client_failure *f);
+};
+
+struct client_limits {
+	uint32_t connect_ms; /* 1.5 s */
+	uint32_t head_ms;    /* from the request's last byte to the response head: 60 s */
+	uint32_t idle_ms; /* between body bytes when we want some; 0 = none (event streams, tunnels
+			     set their own) */
+};
+
+int client_pool_create(struct client_pool **out, struct loop *l, uint32_t max_connections,
+		       struct err *err) MUST_CHECK;
+void client_pool_destroy(struct client_pool *p);
+/* TCP_USER_TIMEOUT of connections opened from now on; 2 s at first, 0 = the system's. */
+void client_pool_user_timeout(struct client_pool *p, uint32_t ms);
+
+/* Starts connecting. -ENOMEM at the cap, or an immediate connect error. At the cap, or without a
+ * descriptor, the connection that is parked longest makes room: its gone() comes from inside, and
+ * no other callback. */
+int client_open(struct client **out, struct client_pool *p, const struct addr *to) MUST_CHECK;
+/* Begin a request on an idle or connecting connection. <h> is written at once into the connection's
+ * buffer (borrowed for the call). <body>: BODY_NONE, BODY_LENGTH with <length>, or BODY_CHUNKED;
+ * then content follows with client_write() and client_end() (with BODY_NONE the request is complete
+ * at once and client_end() does nothing). Upgrade: <h>->protocol set; after head() with status 101
+ * the connection is a tunnel: client_write() and body() carry raw bytes, client_end() closes our
+ * half, end() says that the upstream closed its half, and client_close() ends it. -EMSGSIZE: head
+ * over 64 KiB; -ENOMEM; -ENOTCONN: the connection is not usable any more. An answer that comes
+ * before the request is complete is delivered as usual: what is written after its end() is dropped.
+ */
+int client_request(struct client *c, const struct head *h, uint8_t body, uint64_t length,
+		   const struct client_limits *limits, const struct client_events *events,
+		   void *arg) MUST_CHECK;
+size_t client_write(struct client *c, const struct iovec *iov, int iovcnt);
+void client_end(struct client *c, const struct head *trailers);
+void client_resume(struct client *c);
+/* Where its request stands now. */
+enum client_stage client_stage(const struct client *c);
+/* Change the idle limit (event streams, tunnels); 0 = none. */
+void client_idle_limit(struct client *c, uint32_t idle_ms);
+/* After end(): may another request go on it? False also when the upstream closed, said close, or
+ * sent bytes nobody asked for. */
+bool client_reusable(const struct client *c);
+/* While it waits in a caller's idle list: <gone> is called once when the upstream closes or sends
+ * something, or client_open() needs its place; the caller unlinks and closes it. */
+void client_park(struct client *c, void (*gone)(void *arg), void *arg);
+uint64_t client_parked_ms(const struct client *c); /* monotonic time it was parked */
+/* A caller's link for its idle list (LIFO), and back. */
+struct list *client_link(struct client *c);
+struct client *client_of_link(struct list *link);
+/* Close at once, no callback follows. NULL is fine. */
+void client_close(struct client *c);
+
+struct client_stats {
+	uint64_t opened, failed_connects, reused;
+	uint32_t open;
+};
+const struct client_stats *client_stats(const struct client_pool *p);
+
+#endif

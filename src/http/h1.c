@@ -1,0 +1,595 @@
+/* The life of a client connection: handshake, heads, content in, the end of each turn, limits,
+ * close. */
+#include "http/h1.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+#define SKIP_MAX_BYTES 65536 /* of a request's content, after its response */
+#define LINGER_MAX_BYTES (16u << 20) /* who sends on still gets to read why it was refused */
+#define LINGER_MS 2000
+
+/* What the deadline of an exchange is for. */
+enum h1_wait { WAIT_NOTHING, WAIT_CONTENT, WAIT_WRITE, WAIT_TUNNEL };
+
+#define TO(s) (1u << H1_##s)
+static const struct {
+	const char *name;
+	unsigned next;
+} states[H1_STATES] = {
+	[H1_HANDSHAKE] = { "handshake", TO(HEAD) | TO(CLOSED) },
+	[H1_IDLE] = { "idle", TO(HEAD) | TO(EXCHANGE) | TO(LINGER) | TO(CLOSED) },
+	[H1_HEAD] = { "head", TO(EXCHANGE) | TO(LINGER) | TO(CLOSED) },
+	[H1_EXCHANGE] = { "exchange", TO(IDLE) | TO(TUNNEL) | TO(SKIP) | TO(LINGER) | TO(CLOSED) },
+	[H1_TUNNEL] = { "tunnel", TO(CLOSED) },
+	[H1_SKIP] = { "skip", TO(IDLE) | TO(LINGER) | TO(CLOSED) },
+	[H1_LINGER] = { "linger", TO(CLOSED) },
+	[H1_CLOSED] = { "closed", 0 },
+};
+
+static void set_state(struct h1 *c, enum h1_state next)
+{
+	const struct server_config *config = &c->shared->config;
+	const uint32_t limit_ms[H1_STATES] = {
+		[H1_HEAD] = config->head_timeout_ms,
+		[H1_IDLE] = config->idle_timeout_ms,
+		[H1_SKIP] = config->body_timeout_ms,
+		[H1_LINGER] = LINGER_MS,
+	};
+
+	assert(states[c->state].next & (1u << next));
+	log_debug("conn=%d %s -> %s", stream_fd(&c->stream), states[c->state].name,
+		  states[next].name);
+	c->shared->stats.idle += (next == H1_IDLE) - (c->state == H1_IDLE);
+	c->state = (uint8_t)next;
+	/* An exchange and a tunnel set their own: see watch_exchange(). */
+	if (next != H1_CLOSED)
+		deadline_set(&c->deadline, limit_ms[next]);
+	c->waits_for = WAIT_NOTHING;
+}
+
+static void on_free(void *arg)
+{
+	struct h1 *c = arg;
+
+	pool_put(&c->shared->conns, c);
+}
+
+/* Ends the exchange for its handler; <why> NULL: completed. */
+static void close_exchange(struct h1 *c, const char *why)
+{
+	struct exchange *x = c->x;
+
+	c->x = NULL;
+	if (why)
+		c->shared->stats.aborted++;
+	if (x->events && x->events->closed)
+		x->events->closed(x->arg, why);
+	pool_put(&c->shared->exchanges, x);
+}
+
+/* From any state, but never from inside a call of the handler's: see h1_break(). <why> NULL:
+ * nothing is wrong. */
+static void conn_close(struct h1 *c, const char *why)
+{
+	bool cut = c->x && why;
+
+	if (c->state == H1_CLOSED)
+		return;
+	if (why)
+		log_debug("conn=%d peer=%s closed: %s", stream_fd(&c->stream), c->peer.addr.text,
+			  why);
+	set_state(c, H1_CLOSED);
+	/* A reset: what was sent of a response must not pass for all of it. */
+	stream_close(&c->stream, cut);
+	deadline_stop(&c->deadline);
+	loop_task_cancel(&c->turn);
+	if (c->x)
+		close_exchange(c, why);
+	inbox_fini(&c->in);
+	outbox_fini(&c->out);
+	c->shared->gone(c);
+	loop_task_cancel(&c->turn); /* the handler's last words do not wake a closed connection */
+	loop_defer(c->shared->loop, &c->reap, on_free, c);
+}
+
+void h1_break(struct h1 *c, const char *why)
+{
+	if (!c->broken)
+		c->broken = why;
+	loop_later(c->shared->loop, &c->turn);
+}
+
+/* ---- refusing ---- */
+
+static void linger(struct h1 *c)
+{
+	c->dropped_bytes = 0;
+	set_state(c, H1_LINGER);
+}
+
+/* Answers what is no request, or ran out of time, and closes. */
+static void refuse(struct h1 *c, unsigned status, const char *why)
+{
+	if (c->x && c->x->responded) {
+		conn_close(c, why);
+		return;
+	}
+	log_debug("conn=%d peer=%s refused: %u %s", stream_fd(&c->stream), c->peer.addr.text,
+		  status, why);
+	if (c->x)
+		close_exchange(c, why);
+	if (c->broken) { /* the handler's last words */
+		conn_close(c, c->broken);
+		return;
+	}
+	inbox_end(&c->in);
+	linger(c);
+	h1_write_refusal(c, status, why);
+}
+
+static void refuse_bad(struct h1 *c, unsigned status, const char *why)
+{
+	c->shared->stats.bad_requests++;
+	refuse(c, status, why);
+}
+
+/* ---- heads ---- */
+
+static void set_request_id(struct h1 *c, struct exchange *x)
+{
+	const struct field *f = head_field(&x->req, FIELD_X_REQUEST_ID);
+
+	if (c->shared->config.trust_request_id && f && request_id_valid(f->value)) {
+		memcpy(x->request_id, f->value.p, f->value.n);
+		x->request_id[f->value.n] = '\0';
+	} else {
+		request_id_make(&c->shared->ids, x->request_id);
+	}
+}
+
+static void begin_exchange(struct h1 *c, struct exchange *x, size_t head_bytes)
+{
+	x->ops = &h1_ops;
+	x->events = NULL;
+	x->arg = NULL;
+	x->loop = c->shared->loop;
+	x->peer = &c->peer;
+	x->started_us = loop_clock_us();
+	x->body_in_bytes = x->body_out_bytes = 0;
+	x->status = 0;
+	x->body_done = x->responded = x->ended = x->tunnel = false;
+	x->req.scheme = c->peer.tls ? SLICE("https") : SLICE("http");
+	set_request_id(c, x);
+
+	c->x = x;
+	c->refused_more = c->want_writable = c->continued = c->last = false;
+	c->scan = (struct head_scan){ 0 };
+	inbox_begin(&c->in, head_bytes, x->req.body, x->req.content_length);
+	outbox_frame(&c->out, BODY_NONE, 0);
+	c->shared->stats.requests++;
+	set_state(c, H1_EXCHANGE);
+	c->shared->handler.request(c->shared->handler.arg, x);
+	assert(c->broken || x->events);
+	if (x->req.expect_continue && !x->responded && !c->broken && !c->continued &&
+	    x->events->body) {
+		if (inbox_len(&c->in) == 0)
+			h1_write_continue(c);
+		c->continued = true;
+	}
+}
+
+/* true: a step further, look again. */
+static bool do_head(struct h1 *c)
+{
+	struct parse_fault fault;
+	struct exchange *x;
+	ssize_t len;
+
+	if (inbox_len(&c->in) == 0)
+		return false;
+	x = pool_get(&c->shared->exchanges);
+	if (!x) {
+		refuse(c, 503, "too many requests at once");
+		return false;
+	}
+	len = parse_request(&c->scan, inbox_data(&c->in), inbox_len(&c->in), &x->req, &fault);
+	if (len > 0) {
+		begin_exchange(c, x, (size_t)len);
+		return true;
+	}
+	pool_put(&c->shared->exchanges, x);
+	if (len < 0) {
+		refuse_bad(c, fault.status, fault.why);
+		return true;
+	}
+	if (!inbox_has_room(&c->in) && inbox_grow(&c->in) < 0) {
+		refuse(c, 503, "no room for a request this large");
+		return true;
+	}
+	if (c->state == H1_IDLE)
+		set_state(c, H1_HEAD);
+	return false;
+}
+
+/* ---- content ---- */
+
+static void offer(struct h1 *c, struct slice data)
+{
+	struct exchange *x = c->x;
+	size_t taken = x->events->body ? x->events->body(x->arg, data.p, data.n) : data.n;
+
+	assert(taken <= data.n);
+	inbox_take(&c->in, taken);
+	x->body_in_bytes += taken;
+	if (taken < data.n)
+		c->refused_more = true;
+	c->continued = true;
+}
+
+static void do_content(struct h1 *c)
+{
+	struct exchange *x = c->x;
+	struct head *trailers = &c->shared->trailers;
+	struct slice data;
+	const char *why;
+
+	/* An upgrade that waits for its answer: whatever came early belongs to the tunnel. */
+	if (x->req.protocol.n && !x->tunnel)
+		return;
+	while (!c->broken && !c->refused_more && !x->body_done && (x->tunnel || !x->ended)) {
+		switch (inbox_next(&c->in, &data, trailers, &why)) {
+		case INBOX_DATA: offer(c, data); break;
+		case INBOX_END:
+			x->body_done = true;
+			if (x->events->body_end)
+				x->events->body_end(x->arg, trailers->nfields ? trailers : NULL);
+			return;
+		case INBOX_BAD: refuse_bad(c, 400, why); return;
+		default: return;
+		}
+	}
+}
+
+static bool do_skip(struct h1 *c)
+{
+	struct slice data;
+	const char *why;
+
+	for (;;) {
+		switch (inbox_next(&c->in, &data, &c->shared->trailers, &why)) {
+		case INBOX_DATA:
+			inbox_take(&c->in, data.n);
+			c->dropped_bytes += (uint32_t)data.n;
+			if (c->dropped_bytes > SKIP_MAX_BYTES) {
+				linger(c);
+				return true;
+			}
+			break;
+		case INBOX_END:
+			inbox_end(&c->in);
+			set_state(c, H1_IDLE);
+			return true;
+		case INBOX_BAD: conn_close(c, why); return false;
+		default: return false;
+		}
+	}
+}
+
+static void do_linger(struct h1 *c)
+{
+	c->dropped_bytes += inbox_len(&c->in);
+	c->in.buf.pos = c->in.buf.last;
+	inbox_end(&c->in);
+	if (c->dropped_bytes > LINGER_MAX_BYTES)
+		conn_close(c, NULL);
+}
+
+/* Lets what has come take effect. */
+static void step(struct h1 *c)
+{
+	bool again = true;
+
+	while (again && !c->broken) {
+		switch (c->state) {
+		case H1_IDLE:
+		case H1_HEAD: again = do_head(c); break;
+		case H1_EXCHANGE:
+		case H1_TUNNEL:
+			do_content(c);
+			again = false;
+			break;
+		case H1_SKIP: again = do_skip(c); break;
+		case H1_LINGER:
+			do_linger(c);
+			again = false;
+			break;
+		default: return;
+		}
+	}
+}
+
+/* ---- the end of a turn ---- */
+
+/* The response is out: on to the next request, or to the end. */
+static void finish_exchange(struct h1 *c)
+{
+	bool whole = c->x->body_done || c->x->req.body == BODY_NONE;
+	bool last = c->last || c->in.eof;
+
+	close_exchange(c, NULL);
+	/* Nothing more is on its way to us: no reset can overtake the response. */
+	if (c->in.eof || (last && whole && inbox_len(&c->in) == 0)) {
+		conn_close(c, NULL);
+	} else if (last) {
+		inbox_end(&c->in);
+		linger(c);
+	} else if (whole) {
+		inbox_end(&c->in);
+		set_state(c, H1_IDLE);
+	} else {
+		c->dropped_bytes = 0;
+		set_state(c, H1_SKIP);
+	}
+}
+
+static void settle_tunnel(struct h1 *c)
+{
+	if (!c->shut) {
+		stream_shutdown(&c->stream);
+		c->shut = true;
+	}
+	if (c->x->body_done)
+		conn_close(c, NULL);
+}
+
+static void settle_linger(struct h1 *c)
+{
+	if (c->shut)
+		return;
+	stream_shutdown(&c->stream);
+	c->shut = true;
+	if (c->in.eof)
+		conn_close(c, NULL);
+}
+
+/* Sends what the turn gathered and draws the consequences. true: something changed, step again. */
+static bool settle(struct h1 *c)
+{
+	struct exchange *x = c->x;
+	int rc;
+
+	if (c->broken) {
+		conn_close(c, c->broken);
+		return false;
+	}
+	rc = outbox_settle(&c->out, &c->stream, c->turn_bytes_out);
+	if (rc < 0) {
+		if (rc != -EAGAIN)
+			conn_close(c, "client went away");
+		return false;
+	}
+	if (c->state == H1_LINGER) {
+		settle_linger(c);
+		return false;
+	}
+	if (!x)
+		return false;
+	if (c->want_writable && !x->ended) {
+		c->want_writable = false;
+		if (x->events->writable)
+			x->events->writable(x->arg);
+		return true;
+	}
+	if (!x->ended)
+		return false;
+	if (x->tunnel) {
+		settle_tunnel(c);
+		return false;
+	}
+	finish_exchange(c);
+	return true;
+}
+
+/* What an exchange waits for, and for how long. Progress pushes the limit back. */
+static void watch_exchange(struct h1 *c)
+{
+	const struct server_config *config = &c->shared->config;
+	uint64_t moved = c->stream.bytes_in + c->stream.bytes_out;
+	enum h1_wait wait = WAIT_NOTHING;
+	uint32_t limit_ms = 0;
+
+	if (c->state == H1_TUNNEL) {
+		wait = WAIT_TUNNEL;
+		limit_ms = config->tunnel_idle_ms;
+	} else if (outbox_len(&c->out)) {
+		wait = WAIT_WRITE;
+		limit_ms = config->write_timeout_ms;
+	} else if (!c->x->body_done && c->x->req.body != BODY_NONE && !c->refused_more) {
+		wait = WAIT_CONTENT;
+		limit_ms = config->body_timeout_ms;
+	}
+	if (wait != c->waits_for || moved != c->progress_bytes)
+		deadline_set(&c->deadline, limit_ms);
+	c->waits_for = (uint8_t)wait;
+	c->progress_bytes = moved;
+}
+
+static void watch(struct h1 *c)
+{
+	int events = c->out.blocked ? STREAM_WRITE : 0;
+
+	c->turn_bytes_out = c->stream.bytes_out;
+	if (c->state == H1_HANDSHAKE) {
+		stream_wait(&c->stream, (int)c->handshake_events);
+		return;
+	}
+	if (!c->in.eof && inbox_has_room(&c->in))
+		events |= STREAM_READ;
+	if (c->x)
+		watch_exchange(c);
+	stream_wait(&c->stream, events);
+}
+
+static void on_turn(void *arg)
+{
+	struct h1 *c = arg;
+
+	do
+		step(c);
+	while (c->state != H1_CLOSED && settle(c));
+	if (c->state == H1_CLOSED)
+		return;
+	/* Budgets and outages found while stepping are settled before anything is waited for. */
+	if (c->broken)
+		conn_close(c, c->broken);
+	else
+		watch(c);
+}
+
+/* ---- events ---- */
+
+static void on_eof(struct h1 *c)
+{
+	switch (c->state) {
+	case H1_EXCHANGE:
+		/* Half-closed is gone, as long as the response is not complete: who waits would
+		 * wait for nobody. */
+		if (!c->x->ended)
+			conn_close(c, "client went away");
+		break;
+	case H1_TUNNEL: break;
+	case H1_LINGER:
+		/* It still gets to read why: settle_linger() closes. */
+		if (c->shut)
+			conn_close(c, NULL);
+		break;
+	default: conn_close(c, NULL);
+	}
+}
+
+static void receive(struct h1 *c)
+{
+	ssize_t n = inbox_fill(&c->in, &c->stream);
+
+	if (n > 0 || n == -EAGAIN || n == -ENOBUFS)
+		return;
+	if (n == 0)
+		on_eof(c);
+	else
+		conn_close(c, n == -ENOMEM ? "out of buffers" : "client went away");
+}
+
+static void do_handshake(struct h1 *c)
+{
+	int events = 0;
+	int rc = stream_handshake(&c->stream, &events);
+
+	if (rc == -EAGAIN)
+		c->handshake_events = (uint32_t)events;
+	else if (rc < 0)
+		conn_close(c, "TLS handshake failed");
+	else
+		set_state(c, H1_HEAD);
+}
+
+static void on_ready(void *arg, int events)
+{
+	struct h1 *c = arg;
+
+	if (c->state == H1_HANDSHAKE) {
+		do_handshake(c);
+	} else {
+		if (events & STREAM_WRITE)
+			c->out.blocked = false;
+		if (events & STREAM_READ)
+			receive(c);
+		step(c);
+	}
+	if (c->state != H1_CLOSED)
+		loop_later(c->shared->loop, &c->turn);
+}
+
+static void on_deadline(void *arg)
+{
+	struct h1 *c = arg;
+
+	if (c->state != H1_IDLE && c->state != H1_LINGER)
+		c->shared->stats.timeouts++;
+	switch (c->state) {
+	case H1_HEAD:
+		if (inbox_len(&c->in) == 0)
+			conn_close(c, NULL);
+		else
+			refuse(c, 408, "the request's head took too long");
+		break;
+	case H1_EXCHANGE:
+		if (c->waits_for == WAIT_CONTENT)
+			refuse(c, 408, "the request's content took too long");
+		else
+			conn_close(c, "client takes nothing");
+		break;
+	case H1_TUNNEL: conn_close(c, "tunnel idle"); break;
+	default: conn_close(c, NULL);
+	}
+	if (c->state != H1_CLOSED)
+		loop_later(c->shared->loop, &c->turn);
+}
+
+/* ---- for the server ---- */
+
+struct h1 *h1_open(struct h1_shared *shared, int take_fd, struct tls_server *tls,
+		   const struct exchange_peer *peer)
+{
+	struct h1 *c = pool_get(&shared->conns);
+
+	if (!c) {
+		close(take_fd);
+		return NULL;
+	}
+	*c = (struct h1){ .shared = shared, .peer = *peer, .state = H1_HANDSHAKE };
+	c->handshake_events = STREAM_READ;
+	if (!tls) {
+		stream_init(&c->stream, shared->loop, take_fd, on_ready, c);
+	} else if (stream_init_tls(&c->stream, shared->loop, take_fd, tls, on_ready, c) < 0) {
+		pool_put(&shared->conns, c);
+		return NULL;
+	}
+	list_init(&c->link);
+	loop_task_init(&c->turn, on_turn, c);
+	deadline_init(&c->deadline, shared->loop, on_deadline, c);
+	inbox_init(&c->in, &shared->blocks, &shared->big_blocks);
+	outbox_init(&c->out, &shared->blocks, &shared->big_blocks);
+	if (tls)
+		deadline_set(&c->deadline, shared->config.head_timeout_ms);
+	else
+		set_state(c, H1_HEAD);
+	watch(c);
+	return c;
+}
+
+void h1_drain(struct h1 *c)
+{
+	if (c->state == H1_IDLE || (c->state == H1_HEAD && inbox_len(&c->in) == 0))
+		conn_close(c, NULL);
+	else
+		c->last = true;
+}
+
+void h1_cut(struct h1 *c, const char *why, bool now)
+{
+	if (now)
+		conn_close(c, why);
+	else
+		h1_break(c, why);
+}
+
+void h1_enter_tunnel(struct h1 *c)
+{
+	inbox_begin_raw(&c->in);
+	set_state(c, H1_TUNNEL);
+}

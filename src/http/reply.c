@@ -1,0 +1,158 @@
+/* Answers of API handlers: whole ones and streams. */
+#include <assert.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "http/api_inner.h"
+#include "http/fields.h"
+
+void reply_field(struct api_request *r, const char *name, const char *value)
+{
+	struct api_call *call = api_call_of(r);
+
+	/* A value made from somebody's input must not end the line. */
+	for (const char *p = value; *p; p++)
+		if (!byte_is(*p, CLASS_VALUE))
+			return;
+	assert(call->nfields < REPLY_MAX_FIELDS);
+	buf_append(&call->fields, name, strlen(name) + 1);
+	buf_append(&call->fields, value, strlen(value) + 1);
+	call->nfields++;
+}
+
+/* "Sun, 06 Nov 1994 08:49:37 GMT" */
+static struct slice date_now(char *out, size_t size)
+{
+	static const char days[7][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
+	static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+					    "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+	time_t now = (time_t)(loop_wall_ms() / 1000);
+	struct tm tm;
+	int n;
+
+	/* Not strftime(): the names of days and months do not follow the locale. */
+	gmtime_r(&now, &tm);
+	n = snprintf(out, size, "%s, %02d %s %d %02d:%02d:%02d GMT", days[tm.tm_wday], tm.tm_mday,
+		     months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+	return slice_of(out, MIN((size_t)n, size - 1));
+}
+
+static void begin(struct api_request *r, unsigned status, const char *content_type,
+		  const char *length, bool end)
+{
+	struct api_call *call = api_call_of(r);
+	const char *p = call->fields.data;
+	struct head h;
+	char date[96];
+
+	head_init(&h);
+	h.status = (uint16_t)status;
+	head_add(&h, FIELD_DATE, date_now(date, sizeof(date)));
+	if (content_type)
+		head_add(&h, FIELD_CONTENT_TYPE, slice_str(content_type));
+	if (length)
+		head_add(&h, FIELD_CONTENT_LENGTH, slice_str(length));
+	head_add_other(&h, SLICE("Cache-Control"), SLICE("no-store"));
+	head_add(&h, FIELD_X_REQUEST_ID, slice_str(r->x->request_id));
+	for (unsigned i = 0; i < call->nfields; i++) {
+		const char *name = p, *value = p + strlen(p) + 1;
+
+		head_add_other(&h, slice_str(name), slice_str(value));
+		p = value + strlen(value) + 1;
+	}
+	if (exchange_respond(r->x, &h, end) < 0)
+		exchange_abort(r->x, "answer's head too large");
+}
+
+/* Offers what is left of a whole answer; ends it when all is taken. */
+static void pump(struct api_call *call)
+{
+	struct exchange *x = call->r.x;
+
+	if (call->out.len) {
+		struct iovec v = { call->out.data, call->out.len };
+
+		buf_consume(&call->out, exchange_write(x, &v, 1));
+	}
+	if (call->out.len == 0 && !x->ended)
+		exchange_end(x, NULL);
+}
+
+void reply_text(struct api_request *r, unsigned status, const char *content_type, struct slice body)
+{
+	struct api_call *call = api_call_of(r);
+	char length[24];
+
+	call->handled = true;
+	snprintf(length, sizeof(length), "%zu", body.n);
+	begin(r, status, content_type, length, body.n == 0);
+	if (body.n == 0)
+		return;
+	buf_append_slice(&call->out, body);
+	pump(call);
+}
+
+void reply_json(struct api_request *r, unsigned status, struct slice body)
+{
+	reply_text(r, status, "application/json", body);
+}
+
+void reply_empty(struct api_request *r, unsigned status)
+{
+	api_call_of(r)->handled = true;
+	begin(r, status, NULL, NULL, true);
+}
+
+void reply_problem(struct api_request *r, unsigned status, const char *title, const char *detail)
+{
+	struct buf body;
+	struct json_out o;
+
+	buf_init(&body, 0);
+	json_out_init(&o, &body);
+	json_obj(&o, NULL);
+	json_put_str(&o, "type", "about:blank");
+	json_put_str(&o, "title", title);
+	json_put_int(&o, "status", status);
+	if (detail)
+		json_put_str(&o, "detail", detail);
+	json_put_str(&o, "instance", r->x->request_id);
+	json_obj_end(&o);
+	reply_text(r, status, "application/problem+json", buf_slice(&body));
+	buf_fini(&body);
+}
+
+/* ---- streams ---- */
+
+void reply_stream_begin(struct api_request *r, unsigned status, const char *content_type)
+{
+	struct api_call *call = api_call_of(r);
+
+	call->handled = call->streaming = true;
+	begin(r, status, content_type, NULL, false);
+}
+
+size_t reply_stream_write(struct api_request *r, const char *p, size_t n)
+{
+	struct iovec v = { (void *)p, n };
+
+	return exchange_write(r->x, &v, 1);
+}
+
+void reply_stream_end(struct api_request *r)
+{
+	exchange_end(r->x, NULL);
+}
+
+void reply_stream_abort(struct api_request *r, const char *why)
+{
+	exchange_abort(r->x, why);
+}
+
+void reply_on_writable(struct api_call *call)
+{
+	if (!call->streaming)
+		pump(call);
+	else if (call->r.writable)
+		call->r.writable(call->r.state);
+}

@@ -1,0 +1,369 @@
+/* Listeners and the connection table: who may connect, how many, and how it ends. */
+#include "http/server.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "http/h1.h"
+#include "reactor/crypto.h"
+
+#define BIG_BLOCK_BYTES \
+	(3 * INBOX_BLOCK_BYTES) /* the largest head and a block of content behind it */
+#define IDLE_BLOCKS_MAX 256	/* 4 MiB kept by a quiet process */
+#define IDLE_OBJECTS_MAX 256
+
+/* Connections from one address (IPv6: one /64, which is what one customer gets). */
+struct account {
+	uint8_t key[9];
+	uint8_t key_len;
+	uint32_t open;
+};
+
+struct port {
+	struct list link;
+	struct server *server;
+	struct listener *listener; /* owned; NULL once draining */
+	struct tls_server *tls;	   /* borrowed; NULL for plain */
+	const void *tag;
+	bool is_unix;
+};
+
+struct server {
+	struct h1_shared shared;
+	struct list ports, conns;
+	struct map accounts;
+	struct pool account_pool;
+	bool (*reserved)(void *arg, const struct addr *peer);
+	void *reserved_arg;
+	bool paused;
+	/* draining */
+	void (*drained)(void *arg); /* NULL once called */
+	void *drained_arg;
+	struct deadline drain_limit;
+	struct loop_task drain_check;
+	struct loop_reap reap;
+};
+
+void server_config_default(struct server_config *c)
+{
+	*c = (struct server_config){
+		.head_timeout_ms = 10000,
+		.idle_timeout_ms = 75000,
+		.body_timeout_ms = 30000,
+		.write_timeout_ms = 30000,
+		.tunnel_idle_ms = 3600000,
+		.max_connections = 16384,
+		.max_per_address = 4096,
+	};
+}
+
+/* ---- accounts ---- */
+
+static void account_key(struct account *a, const struct addr *peer)
+{
+	const void *bytes;
+
+	if (peer->sa.ss_family == AF_INET6) {
+		bytes = &((const struct sockaddr_in6 *)&peer->sa)->sin6_addr;
+		a->key_len = 8;
+	} else {
+		bytes = &((const struct sockaddr_in *)&peer->sa)->sin_addr;
+		a->key_len = 4;
+	}
+	memcpy(a->key, bytes, a->key_len);
+}
+
+static struct slice account_slice(const struct account *a)
+{
+	return slice_of(a->key, a->key_len);
+}
+
+/* Counts one more connection: false when the address has its share. <*out> is NULL when nothing is
+ * counted for it. */
+static bool account_open(struct server *s, const struct addr *peer, struct account **out)
+{
+	struct account key, *a;
+
+	*out = NULL;
+	if (!s->shared.config.max_per_address || peer->sa.ss_family == AF_UNIX)
+		return true;
+	account_key(&key, peer);
+	a = map_get(&s->accounts, account_slice(&key));
+	if (!a) {
+		a = pool_get(&s->account_pool);
+		if (!a)
+			return false;
+		*a = key;
+		a->open = 0;
+		map_put(&s->accounts, account_slice(a), a);
+	}
+	if (a->open >= s->shared.config.max_per_address)
+		return false;
+	a->open++;
+	*out = a;
+	return true;
+}
+
+static void account_close(struct server *s, struct account *a)
+{
+	if (!a || --a->open > 0)
+		return;
+	map_del(&s->accounts, account_slice(a));
+	pool_put(&s->account_pool, a);
+}
+
+/* ---- connections ---- */
+
+static void set_paused(struct server *s, bool paused)
+{
+	if (s->paused == paused)
+		return;
+	s->paused = paused;
+	LIST_FOR_EACH(p, &s->ports, struct port, link) {
+		if (!p->listener)
+			continue;
+		if (paused)
+			listener_pause(p->listener);
+		else
+			listener_resume(p->listener);
+	}
+}
+
+static void on_gone(struct h1 *c)
+{
+	struct server *s = CONTAINER_OF(c->shared, struct server, shared);
+
+	list_remove(&c->link);
+	account_close(s, c->account);
+	s->shared.stats.open--;
+	set_paused(s, false);
+	if (s->drained && list_empty(&s->conns))
+		loop_later(s->shared.loop, &s->drain_check);
+}
+
+/* A tenth of the table is for reserved peers: a flood of others cannot starve them. */
+static bool has_place(struct server *s, const struct port *p, const struct addr *peer)
+{
+	uint32_t max = s->shared.config.max_connections;
+
+	if (s->shared.stats.open >= max)
+		return false;
+	return s->shared.stats.open < max - max / 10 || p->is_unix ||
+	       (s->reserved && s->reserved(s->reserved_arg, peer));
+}
+
+static bool is_local_user(int fd)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 &&
+	       (cred.uid == 0 || cred.uid == geteuid());
+}
+
+static void on_accept(void *arg, int take_fd, const struct addr *addr)
+{
+	struct port *p = arg;
+	struct server *s = p->server;
+	struct exchange_peer peer = {
+		.addr = *addr,
+		.tls = p->tls != NULL,
+		.local_user = p->is_unix && is_local_user(take_fd),
+		.listener = p->tag,
+	};
+	struct account *a = NULL;
+	struct h1 *c;
+
+	if (p->is_unix) /* who connects has no path of its own */
+		memcpy(peer.addr.text, "unix", sizeof("unix"));
+	if (!has_place(s, p, addr)) {
+		s->shared.stats.refused_full++;
+		close(take_fd);
+		return;
+	}
+	if (!account_open(s, addr, &a)) {
+		s->shared.stats.refused_address++;
+		close(take_fd);
+		return;
+	}
+	c = h1_open(&s->shared, take_fd, p->tls, &peer);
+	if (!c) {
+		account_close(s, a);
+		s->shared.stats.refused_full++;
+		return;
+	}
+	c->account = a;
+	list_push_back(&s->conns, &c->link);
+	s->shared.stats.accepted++;
+	if (++s->shared.stats.open >= s->shared.config.max_connections)
+		set_paused(s, true);
+}
+
+/* ---- draining ---- */
+
+static void cut_all(struct server *s, const char *why)
+{
+	LIST_FOR_EACH_SAFE(c, &s->conns, struct h1, link)
+		h1_cut(c, why, true);
+}
+
+static void on_drain_check(void *arg)
+{
+	struct server *s = arg;
+	void (*done)(void *arg) = s->drained;
+
+	if (!done || !list_empty(&s->conns))
+		return;
+	deadline_set(&s->drain_limit, 0);
+	s->drained = NULL;
+	done(s->drained_arg);
+}
+
+static void on_drain_limit(void *arg)
+{
+	struct server *s = arg;
+
+	cut_all(s, "shutting down");
+	loop_later(s->shared.loop, &s->drain_check);
+}
+
+static void close_ports(struct server *s)
+{
+	LIST_FOR_EACH(p, &s->ports, struct port, link) {
+		listener_close(p->listener);
+		p->listener = NULL;
+	}
+}
+
+void server_drain(struct server *s, uint32_t limit_ms, void (*done)(void *arg), void *arg)
+{
+	s->drained = done;
+	s->drained_arg = arg;
+	s->shared.draining = true;
+	close_ports(s);
+	deadline_set(&s->drain_limit, MAX(limit_ms, 1));
+	LIST_FOR_EACH_SAFE(c, &s->conns, struct h1, link)
+		h1_drain(c);
+	loop_later(s->shared.loop, &s->drain_check);
+}
+
+/* ---- life ---- */
+
+static void init_pools(struct server *s)
+{
+	uint32_t max = s->shared.config.max_connections;
+	uint32_t blocks = max < UINT32_MAX / 3 ? 3 * max : max;
+
+	pool_init(&s->shared.conns, "connections", sizeof(struct h1), max,
+		  MIN(max, IDLE_OBJECTS_MAX));
+	pool_init(&s->shared.exchanges, "exchanges", sizeof(struct exchange), max,
+		  MIN(max, IDLE_OBJECTS_MAX));
+	pool_init(&s->shared.blocks, "blocks", INBOX_BLOCK_BYTES, blocks,
+		  MIN(blocks, IDLE_BLOCKS_MAX));
+	pool_init(&s->shared.big_blocks, "big blocks", BIG_BLOCK_BYTES, MAX(max / 4, 16), 8);
+	pool_init(&s->account_pool, "client addresses", sizeof(struct account), max,
+		  MIN(max, IDLE_OBJECTS_MAX));
+}
+
+int server_create(struct server **out, struct loop *l, const struct server_config *c,
+		  const struct exchange_handler *h,
+		  bool (*reserved)(void *arg, const struct addr *peer), void *arg, struct err *err)
+{
+	struct server *s;
+	struct hash_key key;
+
+	if (c->max_connections == 0)
+		return err_say(err, -EINVAL, "a server needs room for at least one connection");
+	s = xcalloc(1, sizeof(*s));
+	s->shared.loop = l;
+	s->shared.config = *c;
+	s->shared.handler = *h;
+	s->shared.gone = on_gone;
+	crypto_random(s->shared.ids.seed, sizeof(s->shared.ids.seed));
+	s->reserved = reserved;
+	s->reserved_arg = arg;
+	list_init(&s->ports);
+	list_init(&s->conns);
+	hash_key_random(&key);
+	map_init(&s->accounts, &key);
+	init_pools(s);
+	deadline_init(&s->drain_limit, l, on_drain_limit, s);
+	loop_task_init(&s->drain_check, on_drain_check, s);
+	*out = s;
+	return 0;
+}
+
+static struct port *port_new(struct server *s, struct tls_server *tls, const void *tag)
+{
+	struct port *p = xcalloc(1, sizeof(*p));
+
+	p->server = s;
+	p->tls = tls;
+	p->tag = tag;
+	return p;
+}
+
+static int port_add(struct server *s, struct port *p, int rc)
+{
+	if (rc < 0)
+		free(p);
+	else
+		list_push_back(&s->ports, &p->link);
+	return rc;
+}
+
+int server_listen(struct server *s, const struct addr *at, struct tls_server *tls, const void *tag,
+		  struct addr *bound, struct err *err)
+{
+	struct port *p = port_new(s, tls, tag);
+	int rc = listener_open(&p->listener, s->shared.loop, at, on_accept, p, err);
+
+	if (rc == 0 && bound)
+		*bound = *listener_addr(p->listener);
+	return port_add(s, p, rc);
+}
+
+int server_listen_unix(struct server *s, const char *path, const void *tag, struct err *err)
+{
+	struct port *p = port_new(s, NULL, tag);
+
+	p->is_unix = true;
+	return port_add(s, p,
+			listener_open_unix(&p->listener, s->shared.loop, path, on_accept, p, err));
+}
+
+static void server_free(void *arg)
+{
+	struct server *s = arg;
+
+	pool_fini(&s->shared.conns);
+	pool_fini(&s->shared.exchanges);
+	pool_fini(&s->shared.blocks);
+	pool_fini(&s->shared.big_blocks);
+	pool_fini(&s->account_pool);
+	map_fini(&s->accounts);
+	free(s);
+}
+
+void server_destroy(struct server *s)
+{
+	if (!s)
+		return;
+	s->drained = NULL;
+	close_ports(s);
+	cut_all(s, "shutting down");
+	LIST_FOR_EACH_SAFE(p, &s->ports, struct port, link)
+		free(p);
+	deadline_stop(&s->drain_limit);
+	loop_task_cancel(&s->drain_check);
+	/* After the connections' own memory, which was deferred before this. */
+	loop_defer(s->shared.loop, &s->reap, server_free, s);
+}
+
+const struct server_stats *server_stats(const struct server *s)
+{
+	return &s->shared.stats;
+}

@@ -1,0 +1,51 @@
+/* Client connections: accepts from listeners, speaks HTTP/1.1 (h1.c; h2.c by ALPN later), gives
+ * exchanges to one handler. */
+#ifndef TEMPS_HTTP_SERVER_H
+#define TEMPS_HTTP_SERVER_H
+
+#include "http/exchange.h"
+#include "reactor/listener.h"
+#include "reactor/tls.h"
+
+struct server;
+
+struct server_config {
+	uint32_t head_timeout_ms; /* whole head, from its first byte (from accept for the first): 10
+				     s */
+	uint32_t idle_timeout_ms; /* keep-alive between requests: 75 s */
+	uint32_t body_timeout_ms; /* no body byte for this long while we want some: 30 s */
+	uint32_t write_timeout_ms; /* no byte taken by the client for this long while we have some:
+				      30 s */
+	uint32_t tunnel_idle_ms;   /* 1 h */
+	uint32_t max_connections;  /* all listeners together; a tenth is reserved for <reserved>
+				      peers */
+	uint32_t max_per_address;  /* per client address; 0 = no limit */
+	bool trust_request_id; /* keep a client's X-Request-ID when it is 1..36 of [A-Za-z0-9._-] */
+};
+void server_config_default(struct server_config *c);
+
+struct server_stats {
+	uint64_t accepted, refused_full, refused_address, requests, bad_requests, timeouts, aborted;
+	uint32_t open, idle; /* connections */
+};
+
+/* <reserved> (optional) says whether an address may use the reserved tenth of the connection table.
+ */
+int server_create(struct server **out, struct loop *l, const struct server_config *c,
+		  const struct exchange_handler *h,
+		  bool (*reserved)(void *arg, const struct addr *peer), void *arg,
+		  struct err *err) MUST_CHECK;
+/* Adds a listening address; <tls> NULL for plain; <tag> ends up in exchange_peer.listener. <*bound>
+ * (optional) is the address with its real port. */
+int server_listen(struct server *s, const struct addr *at, struct tls_server *tls, const void *tag,
+		  struct addr *bound, struct err *err) MUST_CHECK;
+int server_listen_unix(struct server *s, const char *path, const void *tag,
+		       struct err *err) MUST_CHECK;
+/* Stops listening, answers running exchanges with Connection: close, closes idle connections at
+ * once; calls <done> when none is left or after <limit_ms>, cutting what remains (counted in
+ * stats.aborted). */
+void server_drain(struct server *s, uint32_t limit_ms, void (*done)(void *arg), void *arg);
+void server_destroy(struct server *s);
+const struct server_stats *server_stats(const struct server *s);
+
+#endif
