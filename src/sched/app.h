@@ -1,0 +1,130 @@
+/* Apps, their releases and their replicas. Structs are read by everybody and changed by src/sched alone. */
+#ifndef TEMPS_SCHED_APP_H
+#define TEMPS_SCHED_APP_H
+
+#include "base/list.h"
+#include "sched/batch.h"
+#include "sched/node.h"
+
+#define APP_NAME_MAX 50u
+#define APP_RELEASES_KEPT 10u  /* besides the current one */
+#define RELEASE_LOG_MAX 16384u /* bytes of last log lines kept with a failed release */
+
+enum release_state {
+	RELEASE_ROLLING,    /* its replicas are being started */
+	RELEASE_ACTIVE,	    /* carries the app's traffic */
+	RELEASE_RETIRED,    /* carried it once */
+	RELEASE_FAILED,	    /* never did; the reason and the last log lines are kept */
+	RELEASE_SUPERSEDED, /* a newer deploy came before it was done */
+};
+
+struct release {
+	struct list link;	/* of its app, by number */
+	struct list dirty_link; /* to be written in this step */
+	struct app *app;
+	uint32_t n; /* 1, 2, 3 … within the app, never used again */
+	enum release_state state;
+	struct app_spec spec;
+	char spec_hash[SPEC_HASH_LEN + 1];
+	char *image_id; /* "" until resolved */
+	char *reason;	/* "" unless it failed */
+	char *last_log; /* "" or the last lines of the replica that failed */
+	int64_t cursor; /* round-robin: the last node used; -1: none */
+	uint64_t created_wall_ms, ended_wall_ms; /* ended: became active, or failed */
+	struct replica *resolver;		 /* whose image call will tell image_id, or NULL */
+	uint32_t
+		replaced_n; /* replicas placed again because their node failed during the rollout */
+	struct json *extra;
+};
+
+/* What its life looks like; replica.c has the table of legal successors. */
+enum replica_state {
+	REPLICA_PLACED,	  /* node, name and address are stored; waits for the image */
+	REPLICA_STARTING, /* create and start were sent */
+	REPLICA_PROBING,  /* runs; the health gate is open */
+	REPLICA_HEALTHY,  /* through the gate; waits for the others of its rollout */
+	REPLICA_READY,	  /* carries traffic whenever its endpoint is in */
+	REPLICA_DRAINING, /* routed out; requests in flight end */
+	REPLICA_TAILING,  /* failed: its last log lines are fetched */
+	REPLICA_STOPPING,
+	REPLICA_REMOVING,
+	REPLICA_GONE, /* no container; its address rests for 10 minutes */
+	REPLICA_STATES
+};
+
+struct replica {
+	struct list link;	/* of its app, by number */
+	struct list node_link;	/* of its node */
+	struct list dirty_link; /* to be written in this step */
+	struct app *app;
+	struct release *release; /* NULL once that was forgotten */
+	struct node *node;
+	uint32_t n; /* within the app, never used again */
+	uint32_t release_n;
+	enum replica_state state;
+	char *name;  /* of the container, also its key in the cluster */
+	char ip[64]; /* where its port is reached; "" when it has none */
+	uint16_t port;
+	bool published;		   /* a host port of the node's; else a static address */
+	struct address_pool *pool; /* where <slot> was taken, or NULL */
+	uint32_t slot;
+	char spec_hash[SPEC_HASH_LEN + 1]; /* of the container */
+	char *container_id, *started_at;   /* "" until known */
+	uint64_t created_wall_ms, ended_wall_ms;
+	char *reason; /* why it failed, restarts or goes; "" when fine */
+
+	bool routed;	    /* its endpoint is in: requests may be sent there */
+	bool away;	    /* its node is offline and it counts as missing */
+	bool returned;	    /* was away: first to go when there are too many */
+	bool failed;	    /* goes because it failed: its log lines are wanted */
+	bool foreign;	    /* its name was taken by a container that is not ours to remove */
+	bool maybe_created; /* its creation may have been asked for */
+	bool exited;	    /* its container ended before its creation was answered */
+	bool verify;	    /* something about it changed: inspect it (again) */
+	bool degraded;	    /* crash loop */
+	uint32_t restarts;  /* seen in the current window */
+	uint64_t restart_window_ms;
+	int exit_code;
+	bool oom_killed;
+
+	uint8_t await;	    /* which result is awaited, replica.c */
+	uint64_t op_seq;    /* its number; 0: none */
+	uint64_t probe_seq; /* of a running probe; 0: none */
+	uint32_t attempts;  /* failed calls in a row */
+	uint32_t promised_cpu_millis;
+	uint64_t promised_memory_bytes;
+	uint32_t mark;	    /* inventory sweep */
+	struct timer timer; /* limit or retry of what is awaited */
+	struct json *extra;
+};
+
+struct app {
+	struct list link; /* cluster_apps(), in order of creation */
+	struct list
+		unsettled_link; /* of apps that wait for nodes: to take what they lack, or to be relied on before a surplus goes */
+	struct list touched_link; /* to be settled at the end of this step */
+	struct list dirty_link;	  /* to be written in this step */
+	struct list releases;	  /* by number */
+	struct list replicas;	  /* by number */
+	char name[APP_NAME_MAX + 1];
+	bool deleted; /* kept for its counters: numbers are never used again */
+	uint32_t next_release, next_replica;
+	struct release *current; /* carries the traffic, or NULL */
+	struct release *rolling; /* the rollout under way, or NULL */
+	uint64_t created_wall_ms;
+	bool short_told;	    /* people know that it lacks replicas */
+	uint32_t retries;	    /* failed replacements in a row */
+	struct timer timer;	    /* until then no failed replica is replaced */
+	struct timer rollout_timer; /* limit of the rollout under way */
+	struct json *extra;
+};
+
+const char *release_state_name(enum release_state state);
+const char *replica_state_name(enum replica_state state);
+/* The number of an app's replicas that are routed in. */
+uint32_t app_routed(const struct app *a);
+/* NULL when there is no such number. */
+struct release *app_release(const struct app *a, uint32_t n);
+struct replica *app_replica(const struct app *a, uint32_t n);
+
+#endif

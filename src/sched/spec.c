@@ -1,0 +1,207 @@
+/* Specifications: copies, records and hashes. */
+#include "sched/spec.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "base/text.h"
+
+static const char *const members[] = {
+	"image",       "replicas",	  "port",	  "domains",
+	"env",	       "command",	  "cpu_millis",	  "memory_bytes",
+	"health_path", "health_limit_ms", "stop_grace_s", "nodes",
+	"constraints", "strategy",	  "architecture", NULL,
+};
+
+static char *dup_or_null(const char *s)
+{
+	return s ? xstrdup(s) : NULL;
+}
+
+void spec_copy(struct app_spec *dst, const struct app_spec *src)
+{
+	*dst = *src;
+	dst->image = xstrdup(src->image);
+	dst->health_path = dup_or_null(src->health_path);
+	dst->strategy = dup_or_null(src->strategy);
+	dst->architecture = dup_or_null(src->architecture);
+	strs_copy(&dst->domains, &src->domains);
+	strs_copy(&dst->command, &src->command);
+	strs_copy(&dst->nodes, &src->nodes);
+	pairs_copy(&dst->env, &src->env);
+	dst->labels = src->labels_n ? xcalloc(src->labels_n, sizeof(*dst->labels)) : NULL;
+	for (size_t i = 0; i < src->labels_n; i++) {
+		dst->labels[i].key = xstrdup(src->labels[i].key);
+		strs_copy(&dst->labels[i].values, &src->labels[i].values);
+	}
+}
+
+void spec_fini(struct app_spec *s)
+{
+	free((char *)s->image);
+	free((char *)s->health_path);
+	free((char *)s->strategy);
+	free((char *)s->architecture);
+	strs_fini(&s->domains);
+	strs_fini(&s->command);
+	strs_fini(&s->nodes);
+	pairs_fini(&s->env);
+	for (size_t i = 0; i < s->labels_n; i++) {
+		free((char *)s->labels[i].key);
+		strs_fini(&s->labels[i].values);
+	}
+	free(s->labels);
+	*s = (struct app_spec){ 0 };
+}
+
+void spec_put(const struct app_spec *s, struct json_out *o)
+{
+	json_put_str(o, "image", s->image);
+	json_put_int(o, "replicas", s->replicas);
+	json_put_int(o, "port", s->port);
+	strs_put(&s->domains, o, "domains");
+	pairs_put(&s->env, o, "env");
+	strs_put(&s->command, o, "command");
+	json_put_int(o, "cpu_millis", s->cpu_millis);
+	json_put_int(o, "memory_bytes", (int64_t)s->memory_bytes);
+	json_put_str(o, "health_path", s->health_path);
+	json_put_int(o, "health_limit_ms", s->health_limit_ms);
+	json_put_int(o, "stop_grace_s", s->stop_grace_s);
+	strs_put(&s->nodes, o, "nodes");
+	json_obj(o, "constraints");
+	for (size_t i = 0; i < s->labels_n; i++)
+		strs_put(&s->labels[i].values, o, s->labels[i].key);
+	json_obj_end(o);
+	json_put_str(o, "strategy", s->strategy);
+	json_put_str(o, "architecture", s->architecture);
+}
+
+static int load_str(const char **out, const struct json *obj, const char *name, struct err *err)
+{
+	struct slice s;
+	int rc = json_want_str(obj, name, SPEC_TEXT_MAX, &s, err);
+
+	if (!rc)
+		*out = slice_dup(s);
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static int load_int(int64_t *out, const struct json *obj, const char *name, int64_t max,
+		    struct err *err)
+{
+	int rc;
+
+	*out = 0;
+	rc = json_want_int(obj, name, 0, max, out, err);
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static int load_constraints(struct app_spec *s, const struct json *obj, struct err *err)
+{
+	const struct json *map = json_get(obj, "constraints"), *value;
+	struct slice key;
+	void *it = NULL;
+	int rc = 0;
+
+	if (json_len(map) > SPEC_LABELS_MAX)
+		return err_say(err, -EINVAL, "member \"constraints\": more than %u",
+			       SPEC_LABELS_MAX);
+	s->labels = json_len(map) ? xcalloc(json_len(map), sizeof(*s->labels)) : NULL;
+	while (!rc && json_next(map, &it, &key, &value)) {
+		struct constraint *l = &s->labels[s->labels_n++];
+
+		l->key = slice_dup(key);
+		rc = strs_load(&l->values, map, l->key, SPEC_LABELS_MAX, err);
+	}
+	return rc;
+}
+
+static int load_numbers(struct app_spec *s, const struct json *obj, struct err *err)
+{
+	int64_t replicas, port, cpu, memory, health, grace;
+	int rc = load_int(&replicas, obj, "replicas", SPEC_REPLICAS_MAX, err);
+
+	if (!rc)
+		rc = load_int(&port, obj, "port", UINT16_MAX, err);
+	if (!rc)
+		rc = load_int(&cpu, obj, "cpu_millis", UINT32_MAX, err);
+	if (!rc)
+		rc = load_int(&memory, obj, "memory_bytes", INT64_MAX, err);
+	if (!rc)
+		rc = load_int(&health, obj, "health_limit_ms", UINT32_MAX, err);
+	if (!rc)
+		rc = load_int(&grace, obj, "stop_grace_s", UINT32_MAX, err);
+	if (rc)
+		return rc;
+	s->replicas = (uint32_t)replicas;
+	s->port = (uint16_t)port;
+	s->cpu_millis = (uint32_t)cpu;
+	s->memory_bytes = (uint64_t)memory;
+	s->health_limit_ms = (uint32_t)health;
+	s->stop_grace_s = (uint32_t)grace;
+	return 0;
+}
+
+int spec_load(struct app_spec *s, const struct json *obj, struct err *err)
+{
+	int rc;
+
+	*s = (struct app_spec){ 0 };
+	rc = load_numbers(s, obj, err);
+	if (!rc)
+		rc = load_str(&s->image, obj, "image", err);
+	if (!rc)
+		rc = load_str(&s->health_path, obj, "health_path", err);
+	if (!rc)
+		rc = load_str(&s->strategy, obj, "strategy", err);
+	if (!rc)
+		rc = load_str(&s->architecture, obj, "architecture", err);
+	if (!rc)
+		rc = strs_load(&s->domains, obj, "domains", SPEC_DOMAINS_MAX, err);
+	if (!rc)
+		rc = strs_load(&s->command, obj, "command", SPEC_ARGS_MAX, err);
+	if (!rc)
+		rc = strs_load(&s->nodes, obj, "nodes", SPEC_NODES_MAX, err);
+	if (!rc)
+		rc = pairs_load(&s->env, obj, "env", SPEC_ENV_MAX, err);
+	if (!rc)
+		rc = load_constraints(s, obj, err);
+	if (!rc)
+		rc = spec_check(s, err);
+	return rc;
+}
+
+bool spec_member(struct slice name)
+{
+	for (size_t i = 0; members[i]; i++) {
+		if (slice_eq(name, slice_str(members[i])))
+			return true;
+	}
+	return false;
+}
+
+void spec_hash_bytes(struct slice bytes, char *hex)
+{
+	static const struct hash_key first = { 0x7370656320686173ull, 1 },
+				     second = { 0x7370656320686173ull, 2 };
+
+	snprintf(hex, SPEC_HASH_LEN + 1, "%016" PRIx64 "%016" PRIx64,
+		 hash_bytes(&first, bytes.p, bytes.n), hash_bytes(&second, bytes.p, bytes.n));
+}
+
+void spec_hash(const struct app_spec *s, char *hex)
+{
+	struct json_out o;
+	struct buf text;
+
+	buf_init(&text, 0);
+	json_out_init(&o, &text);
+	json_obj(&o, NULL);
+	spec_put(s, &o);
+	json_obj_end(&o);
+	spec_hash_bytes(buf_slice(&text), hex);
+	buf_fini(&text);
+}

@@ -1,0 +1,60 @@
+/* What a deploy asks for: an app's specification. A plain value; a release owns a copy of one and
+ * never changes it. */
+#ifndef TEMPS_SCHED_SPEC_H
+#define TEMPS_SCHED_SPEC_H
+
+#include "base/pairs.h"
+
+#define SPEC_REPLICAS_MAX 1000u
+#define SPEC_DOMAINS_MAX 100u
+#define SPEC_ENV_MAX 500u
+#define SPEC_NODES_MAX 100u
+#define SPEC_LABELS_MAX 64u
+#define SPEC_ARGS_MAX 100u
+#define SPEC_TEXT_MAX 4096u   /* bytes of one image name, path or argument */
+#define SPEC_VALUE_MAX PAIRS_VALUE_MAX
+#define SPEC_HASH_LEN 32u     /* hex digits of a spec hash */
+
+/* A label that a node must have; any one of <values> will do. */
+struct constraint {
+	const char *key;
+	struct strs values;
+};
+
+struct app_spec {
+	const char *image; /* reference as the user wrote it */
+	uint32_t replicas; /* 1..SPEC_REPLICAS_MAX */
+	uint16_t
+		port; /* inside the container; 0: the app listens to nobody, it is never routed nor probed */
+	struct strs domains; /* "host" or "host/path" */
+	struct pairs env;
+	struct strs command;	   /* empty: the image's own */
+	uint32_t cpu_millis;	   /* 0: none requested */
+	uint64_t memory_bytes;	   /* 0: none requested */
+	const char *health_path;   /* NULL: a TCP connection is the test */
+	uint32_t health_limit_ms;  /* 0: the cluster's default */
+	uint32_t stop_grace_s;	   /* 0: the cluster's default */
+	struct strs nodes;	   /* by name; empty: any */
+	struct constraint *labels; /* all of them must match */
+	size_t labels_n;
+	const char *strategy;	  /* NULL: "round-robin" */
+	const char *architecture; /* NULL: any; as `docker` spells it: "amd64", "arm64" */
+};
+
+/* Checks every bound and form. -EINVAL with a sentence that names the field. */
+int spec_check(const struct app_spec *s, struct err *err) MUST_CHECK;
+/* A deep copy, to be released with spec_fini(). */
+void spec_copy(struct app_spec *dst, const struct app_spec *src);
+void spec_fini(struct app_spec *s);
+/* The members of a JSON object that is open in <o>. */
+void spec_put(const struct app_spec *s, struct json_out *o);
+/* Fills <s> from an object that spec_put() wrote. <s> is the caller's to spec_fini() in either case. */
+int spec_load(struct app_spec *s, const struct json *obj, struct err *err) MUST_CHECK;
+/* Whether <name> is a member that spec_put() writes. */
+bool spec_member(struct slice name);
+/* Not cryptographic: tells an unchanged deploy from another. <hex> takes SPEC_HASH_LEN + 1 bytes. */
+void spec_hash(const struct app_spec *s, char *hex);
+/* The same over any bytes. */
+void spec_hash_bytes(struct slice bytes, char *hex);
+
+#endif

@@ -1,0 +1,109 @@
+/* The rules that an app's specification must meet, whoever wrote it. */
+#include <errno.h>
+
+#include "base/text.h"
+#include "sched/spec.h"
+
+static int check_text(const char *text, const char *what, struct err *err)
+{
+	if (!*text || strlen(text) > SPEC_TEXT_MAX)
+		return err_say(err, -EINVAL, "%s: expected 1 to %u bytes", what, SPEC_TEXT_MAX);
+	for (const char *p = text; *p; p++) {
+		if ((unsigned char)*p <= ' ' || *p == 0x7f)
+			return err_say(err, -EINVAL, "%s: has a space or a control character",
+				       what);
+	}
+	return 0;
+}
+
+static int check_domain(const char *domain, struct err *err)
+{
+	struct slice path, host = slice_split(slice_str(domain), '/', &path);
+
+	if (!text_is_host(host))
+		return err_say(err, -EINVAL, "domain \"%.300s\": not a host name", domain);
+	return path.p ? check_text(domain, "domain", err) : 0;
+}
+
+static int check_domains(const struct app_spec *s, struct err *err)
+{
+	int rc = 0;
+
+	if (s->domains.n > SPEC_DOMAINS_MAX)
+		return err_say(err, -EINVAL, "more than %u domains", SPEC_DOMAINS_MAX);
+	if (s->domains.n && !s->port)
+		return err_say(
+			err, -EINVAL,
+			"a domain needs a port: the one that the app listens on in its container");
+	for (size_t i = 0; !rc && i < s->domains.n; i++)
+		rc = check_domain(s->domains.items[i], err);
+	return rc;
+}
+
+static int check_env(const struct app_spec *s, struct err *err)
+{
+	if (s->env.n > SPEC_ENV_MAX)
+		return err_say(err, -EINVAL, "more than %u environment variables", SPEC_ENV_MAX);
+	for (size_t i = 0; i < s->env.n; i++) {
+		const struct pair *p = &s->env.items[i];
+
+		if (!*p->key || strchr(p->key, '=') || strlen(p->key) > SPEC_TEXT_MAX)
+			return err_say(
+				err, -EINVAL,
+				"environment variable %zu: its name is empty, too long or has a \"=\"",
+				i + 1);
+		if (strlen(p->value) > SPEC_VALUE_MAX)
+			return err_say(err, -EINVAL,
+				       "environment variable \"%.100s\": longer than %u bytes",
+				       p->key, SPEC_VALUE_MAX);
+	}
+	return 0;
+}
+
+static int check_constraints(const struct app_spec *s, struct err *err)
+{
+	if (s->labels_n > SPEC_LABELS_MAX || s->nodes.n > SPEC_NODES_MAX)
+		return err_say(err, -EINVAL, "more than %u labels or %u nodes", SPEC_LABELS_MAX,
+			       SPEC_NODES_MAX);
+	for (size_t i = 0; i < s->labels_n; i++) {
+		if (!*s->labels[i].key || !s->labels[i].values.n)
+			return err_say(err, -EINVAL, "label constraint %zu has no key or no value",
+				       i + 1);
+	}
+	for (size_t i = 0; i < s->nodes.n; i++) {
+		if (!text_is_name(slice_str(s->nodes.items[i])))
+			return err_say(err, -EINVAL, "node \"%.100s\": not a name of a node",
+				       s->nodes.items[i]);
+	}
+	if (s->strategy && strcmp(s->strategy, "round-robin") != 0)
+		return err_say(err, -EINVAL, "strategy \"%.100s\": only round-robin is known",
+			       s->strategy);
+	return 0;
+}
+
+int spec_check(const struct app_spec *s, struct err *err)
+{
+	int rc;
+
+	if (!s->image)
+		return err_say(err, -EINVAL, "no image given");
+	rc = check_text(s->image, "image", err);
+	if (!rc && (!s->replicas || s->replicas > SPEC_REPLICAS_MAX))
+		rc = err_say(err, -EINVAL, "replicas: expected 1 to %u", SPEC_REPLICAS_MAX);
+	if (!rc && s->health_path) {
+		rc = check_text(s->health_path, "health path", err);
+		if (!rc && s->health_path[0] != '/')
+			rc = err_say(err, -EINVAL, "health path: must begin with \"/\"");
+		if (!rc && !s->port)
+			rc = err_say(err, -EINVAL, "health path: needs a port");
+	}
+	if (!rc && s->command.n > SPEC_ARGS_MAX)
+		rc = err_say(err, -EINVAL, "command: more than %u arguments", SPEC_ARGS_MAX);
+	if (!rc)
+		rc = check_domains(s, err);
+	if (!rc)
+		rc = check_env(s, err);
+	if (!rc)
+		rc = check_constraints(s, err);
+	return rc;
+}

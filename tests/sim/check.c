@@ -1,0 +1,283 @@
+/* What must always hold. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "sim.h"
+
+#define OFFLINE_MS 90000u
+#define MARKED_WITHIN_MS 1000u
+
+static struct container *find_anywhere(struct sim *s, const char *container_id)
+{
+	for (uint32_t i = 0; i < MACHINES; i++) {
+		struct container *ct = machine_find(&s->machines[i], container_id);
+
+		if (ct)
+			return ct;
+	}
+	return NULL;
+}
+
+void check_route_in(struct sim *s, const struct endpoint_at *e)
+{
+	const struct container *ct = find_anywhere(s, e->container_id);
+
+	if (ct && ct->told_to_stop)
+		sim_fail(s, "%s/%u is routed in after it was told to stop", e->app, e->replica);
+	if (ct && strcmp(ct->app, e->app) != 0)
+		sim_fail(s, "%s/%u is routed to a container of %s", e->app, e->replica, ct->app);
+}
+
+void check_stop(struct sim *s, const struct effect_container *e)
+{
+	struct container *ct = find_anywhere(s, e->container_id);
+
+	if (ct)
+		ct->told_to_stop = ct->state != CONTAINER_RESTARTING;
+	for (size_t i = 0; i < ENDPOINTS_MAX; i++) {
+		if (s->routes[i].used && s->routes[i].in &&
+		    strcmp(s->routes[i].container_id, e->container_id) == 0)
+			sim_fail(s, "%s is told to stop while it is routed in", e->name);
+	}
+}
+
+/* A name belongs to one container for ever. */
+static void check_name(struct sim *s, const struct effect_create *e)
+{
+	for (uint32_t i = 0; i < s->made_n; i++) {
+		if (strcmp(s->made[i].name, e->name) != 0)
+			continue;
+		if (strcmp(s->made[i].spec_hash, e->spec_hash) != 0)
+			sim_fail(s, "the name %s is used twice", e->name);
+		return;
+	}
+	if (s->made_n == ARRAY_LEN(s->made))
+		sim_fail(s, "too many containers are made");
+	snprintf(s->made[s->made_n].name, sizeof(s->made[0].name), "%s", e->name);
+	snprintf(s->made[s->made_n++].spec_hash, sizeof(s->made[0].spec_hash), "%s", e->spec_hash);
+}
+
+/* Nobody else has that address, nor had it lately. */
+void check_create(struct sim *s, const struct effect_create *e)
+{
+	const char *ip = e->host_ip ? e->host_ip : e->static_ip;
+	uint16_t port = e->host_ip ? e->host_port : e->container_port;
+
+	check_name(s, e);
+	for (uint32_t i = 0; ip && i < MACHINES; i++) {
+		for (uint32_t k = 0; k < s->machines[i].n; k++) {
+			const struct container *ct = &s->machines[i].containers[k];
+
+			if (ct->port == port && strcmp(ct->ip, ip) == 0 &&
+			    strcmp(ct->name, e->name) != 0)
+				sim_fail(s, "%s gets the address of %s", e->name, ct->name);
+		}
+	}
+}
+
+void check_event(struct sim *s, const struct effect_event *e)
+{
+	sim_log(s, "  * %s: %s", e->type, e->text);
+	if (strcmp(e->type, "NodeOffline") != 0)
+		return;
+	for (uint32_t i = 1; i < MACHINES; i++) {
+		struct machine *m = &s->machines[i];
+		uint64_t silent_ms = s->now_ms - m->heard_ms;
+
+		if (strcmp(m->name, e->subject) != 0)
+			continue;
+		if (silent_ms < OFFLINE_MS)
+			sim_fail(s, "%s is offline after %" PRIu64 " ms of silence", m->name,
+				 silent_ms);
+		if (silent_ms > OFFLINE_MS + MARKED_WITHIN_MS + (s->stalled_ms - m->stalled_ms))
+			sim_fail(s, "%s is offline only after %" PRIu64 " ms of silence", m->name,
+				 silent_ms);
+	}
+}
+
+static bool is_bare_beat(const struct cluster_event *e)
+{
+	return e->type == EVENT_HEARTBEAT && !e->heartbeat.has_inventory;
+}
+
+/* Reports of nodes, which may be old. */
+static bool is_report(const struct cluster_event *e)
+{
+	return e->type == EVENT_HEARTBEAT || e->type == EVENT_INVENTORY ||
+	       e->type == EVENT_CONTAINER;
+}
+
+/* Ready replicas whose containers truly run. */
+static uint32_t running(struct sim *s, const struct app *a)
+{
+	uint32_t n = 0;
+
+	LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
+		const struct container *ct =
+			r->state == REPLICA_READY ? find_anywhere(s, r->container_id) : NULL;
+
+		n += ct && ct->state == CONTAINER_RUNNING;
+	}
+	return n;
+}
+
+static void check_still_running(struct sim *s, const struct cluster_event *e)
+{
+	for (size_t i = 0; is_report(e) && i < APPS; i++) {
+		const struct app *a = cluster_app(s->cluster, sim_apps[i]);
+
+		if (s->running_before[i] && (!a || running(s, a) < s->running_before[i]))
+			sim_fail(s, "an old report ends a running replica of %s", sim_apps[i]);
+	}
+}
+
+void check_before(struct sim *s, const struct cluster_event *e)
+{
+	const struct node *n =
+		e->type == EVENT_HEARTBEAT ? cluster_node(s->cluster, e->heartbeat.node_id) : NULL;
+
+	for (size_t i = 0; i < APPS; i++) {
+		const struct app *a = is_report(e) ? cluster_app(s->cluster, sim_apps[i]) : NULL;
+
+		s->running_before[i] =
+			a && a->current ? MIN(running(s, a), a->current->spec.replicas) : 0;
+	}
+	memset(s->routed_before, 0, sizeof(s->routed_before));
+	if (!is_bare_beat(e) || !n || strcmp(n->boot_id, e->heartbeat.boot_id) != 0)
+		return;
+	for (size_t i = 0; i < APPS; i++) {
+		const struct app *a = cluster_app(s->cluster, sim_apps[i]);
+
+		if (a && a->current)
+			s->routed_before[i] = MIN(app_routed(a), a->current->spec.replicas);
+	}
+}
+
+void check_after(struct sim *s, const struct cluster_event *e)
+{
+	if (e->type == EVENT_HEARTBEAT && plane_machine(s, e->heartbeat.node_id))
+		s->asked[e->heartbeat.reply % 4096] =
+			(uint8_t)(plane_machine(s, e->heartbeat.node_id)->index + 1);
+	check_still_running(s, e);
+	for (size_t i = 0; i < APPS; i++) {
+		const struct app *a = cluster_app(s->cluster, sim_apps[i]);
+
+		if (s->routed_before[i] && (!a || app_routed(a) < s->routed_before[i]))
+			sim_fail(s, "a heartbeat alone took a replica of %s out", sim_apps[i]);
+	}
+}
+
+void check_loaded(struct sim *s)
+{
+	for (size_t i = 0; i < APPS; i++) {
+		const struct app *a = NULL;
+
+		LIST_FOR_EACH(other, cluster_apps(s->cluster), struct app, link) {
+			if (strcmp(other->name, sim_apps[i]) == 0)
+				a = other;
+		}
+		if (s->acknowledged[i] && (!a || a->next_release <= s->acknowledged[i]))
+			sim_fail(s, "release %u of %s was acknowledged and is lost",
+				 s->acknowledged[i], sim_apps[i]);
+	}
+}
+
+/* ---- when trouble is over ---- */
+
+static bool is_routed(struct sim *s, const struct replica *r)
+{
+	for (size_t i = 0; i < ENDPOINTS_MAX; i++) {
+		const struct route *t = &s->routes[i];
+
+		if (t->used && t->in && strcmp(t->container_id, r->container_id) == 0 &&
+		    strcmp(t->started_at, r->started_at) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void check_app(struct sim *s, const struct app *a)
+{
+	uint32_t ready = 0;
+
+	LIST_FOR_EACH(r, &a->replicas, struct replica, link)
+		sim_log(s, "%s on %s: %s, release %u%s%s%s, awaits %u: %s", r->name, r->node->name,
+			replica_state_name(r->state), r->release_n, r->routed ? ", routed" : "",
+			r->away ? ", away" : "", r->returned ? ", returned" : "", r->await,
+			r->reason);
+	if (a->rolling)
+		sim_fail(s, "release %u of %s never ends", a->rolling->n, a->name);
+	LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
+		const struct container *ct = find_anywhere(s, r->container_id);
+
+		if (r->state == REPLICA_GONE)
+			continue;
+		if (r->state != REPLICA_READY)
+			sim_fail(s, "%s is still %s: %s", r->name, replica_state_name(r->state),
+				 r->reason);
+		if (!a->current || r->release != a->current)
+			sim_fail(s, "%s of an old release still runs", r->name);
+		if (!ct || ct->state != CONTAINER_RUNNING)
+			sim_fail(s, "%s is ready without a running container", r->name);
+		if (r->port && (!r->routed || !is_routed(s, r)))
+			sim_fail(s, "%s is ready and not routed in", r->name);
+		ready++;
+	}
+	if (a->current && ready != a->current->spec.replicas)
+		sim_fail(s, "%s has %u replicas of %u", a->name, ready, a->current->spec.replicas);
+}
+
+static bool is_quarantined(const struct node *n, const char *container_id)
+{
+	LIST_FOR_EACH(q, &n->quarantine, struct quarantined, link) {
+		if (strcmp(q->container_id, container_id) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void check_machine(struct sim *s, const struct machine *m)
+{
+	const struct node *n = cluster_node(s->cluster, m->node_id);
+
+	if (!n || (m->index && !m->node_id))
+		sim_fail(s, "%s is no node", m->name);
+	if (n->offline || n->suspect || (m->index && strcmp(node_status(n), "active") != 0))
+		sim_fail(s, "%s is well and the cluster says %s, %s", m->name, node_status(n),
+			 node_health(n));
+	for (uint32_t i = 0; i < m->n; i++) {
+		const struct container *ct = &m->containers[i];
+		const struct replica *r = cluster_replica_named(s->cluster, ct->name);
+
+		if ((!r || r->state != REPLICA_READY || strcmp(r->container_id, ct->id) != 0) &&
+		    !is_quarantined(n, ct->id))
+			sim_fail(s, "%s on %s is left over", ct->name, m->name);
+	}
+}
+
+static void check_proxy(struct sim *s)
+{
+	for (size_t i = 0; i < ENDPOINTS_MAX; i++) {
+		const struct route *t = &s->routes[i];
+		const struct app *a = t->used ? cluster_app(s->cluster, t->app) : NULL;
+		const struct replica *r = a ? app_replica(a, t->at.replica) : NULL;
+
+		if (t->used && (!r || r->state != REPLICA_READY ||
+				strcmp(r->container_id, t->container_id) != 0 ||
+				strcmp(r->started_at, t->started_at) != 0))
+			sim_fail(s, "the proxy keeps an endpoint of %s/%u that is gone", t->app,
+				 t->at.replica);
+	}
+}
+
+void check_settled(struct sim *s)
+{
+	if (!s->cluster)
+		sim_fail(s, "the control plane is down");
+	check_proxy(s);
+	LIST_FOR_EACH(a, cluster_apps(s->cluster), struct app, link)
+		check_app(s, a);
+	for (uint32_t i = 0; i < MACHINES; i++)
+		check_machine(s, &s->machines[i]);
+}

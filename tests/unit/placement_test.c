@@ -1,0 +1,181 @@
+/* Who gets a replica, and what is said when nobody does. */
+#include "check.h"
+#include "sched/placement.h"
+#include "sched_rig.h"
+
+static struct rig rig;
+
+static int setup(void **state)
+{
+	(void)state;
+	rig_init(&rig);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	rig_fini(&rig);
+	return 0;
+}
+
+static const char *eu = "eu", *both[] = { "eu", "us" }, *moon = "moon";
+static const char *second = "worker-2", *some[] = { "local", "worker-3" };
+static struct constraint in_eu = { "region", { &eu, 1 } }, in_both = { "region", { both, 2 } },
+			 on_moon = { "region", { &moon, 1 } };
+static struct constraint gpu = { "gpu", { &eu, 1 } };
+
+/* worker-1 and worker-3 are in eu, worker-2 in us. */
+static const struct {
+	const char *name;
+	struct app_spec spec;
+	const char *lost; /* workers whose agent is lost: "12" */
+	const char *want; /* nodes, or a part of the error */
+} cases[] = {
+	{ "local first, then by id", { .replicas = 4 }, "", "0 1 2 3" },
+	{ "round again", { .replicas = 6 }, "", "0 1 2 3 0 1" },
+	{ "one label", { .replicas = 3, .labels = &in_eu, .labels_n = 1 }, "", "1 3 1" },
+	{ "a list is or", { .replicas = 3, .labels = &in_both, .labels_n = 1 }, "", "1 2 3" },
+	{ "named nodes", { .replicas = 3, .nodes = { some, 2 } }, "", "0 3 0" },
+	{ "one named node", { .replicas = 2, .nodes = { &second, 1 } }, "", "2 2" },
+	{ "lost agents are left out", { .replicas = 3 }, "13", "0 2 0" },
+	{ "no worker: all local", { .replicas = 3 }, "123", "0 0 0" },
+	{ "a label nobody has",
+	  { .replicas = 1, .labels = &on_moon, .labels_n = 1 },
+	  "",
+	  "local: has no label region; worker-1: label region is eu; worker-2: label region is us" },
+	{ "a key nobody has",
+	  { .replicas = 1, .labels = &gpu, .labels_n = 1 },
+	  "",
+	  "worker-3: has no label gpu" },
+	{ "a named node that is lost",
+	  { .replicas = 1, .nodes = { &second, 1 } },
+	  "2",
+	  "worker-2: its agent cannot be reached" },
+	{ "another architecture",
+	  { .replicas = 1, .architecture = "arm64", .nodes = { &second, 1 } },
+	  "",
+	  "worker-2: its architecture is amd64" },
+};
+
+static void test_choices(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct app_spec spec = cases[i].spec;
+
+		teardown(NULL);
+		setup(NULL);
+		spec.image = "hello:1";
+		rig_join(&rig, "worker-1", "eu");
+		rig_join(&rig, "worker-2", "us");
+		rig_join(&rig, "worker-3", "eu");
+		rig_do(&rig, (struct cluster_event){ EVENT_HEARTBEAT,
+						     .heartbeat = { .reply = 1,
+								    .node_id = 2,
+								    .docker_ok = true,
+								    .architecture = "amd64" } });
+		for (const char *p = cases[i].lost; *p; p++)
+			rig_do(&rig, (struct cluster_event){ EVENT_AGENT_LOST,
+							     .agent = { *p - '0', "gone" } });
+		rig_deploy(&rig, "hello", &spec);
+		if (rig.reply.kind == REPLY_CREATED) {
+			CHECK_STR(cases[i].name, rig_nodes(&rig, "hello"), cases[i].want);
+		} else {
+			CHECK_INT(cases[i].name, rig.reply.kind, REPLY_UNPLACEABLE);
+			if (!strstr(rig.text, cases[i].want))
+				fail_msg("%s: \"%s\" does not say \"%s\"", cases[i].name, rig.text,
+					 cases[i].want);
+			assert_null(cluster_app(rig.c, "hello"));
+		}
+	}
+}
+
+static void test_cursor_moves_with_success_only(void **state)
+{
+	struct app_spec spec = rig_spec(1), bad = rig_spec(1);
+
+	(void)state;
+	rig_join(&rig, "worker-1", NULL);
+	rig_deploy(&rig, "first", &spec);
+	CHECK_STR("first", rig_nodes(&rig, "first"), "0");
+	rig.image_fails = true;
+	bad.image = "missing:1";
+	rig_deploy(&rig, "bad", &bad);
+	rig.image_fails = false;
+	rig_deploy(&rig, "second", &spec);
+	CHECK_STR("second", rig_nodes(&rig, "second"), "1");
+	rig_restart(&rig);
+	rig_deploy(&rig, "third", &spec);
+	CHECK_STR("third", rig_nodes(&rig, "third"), "0");
+}
+
+static void test_capacity(void **state)
+{
+	struct app_spec spec = rig_spec(3);
+	struct node_capacity small = { .cpu_millis = 1000, .memory_total_bytes = 1ull << 30 };
+
+	(void)state;
+	rig_join(&rig, "worker-1", NULL);
+	rig_do(&rig, (struct cluster_event){ EVENT_HEARTBEAT, .heartbeat = { .reply = 1,
+									     .node_id = 1,
+									     .docker_ok = true,
+									     .capacity = small } });
+	spec.cpu_millis = 600;
+	rig_deploy(&rig, "hello", &spec);
+	CHECK_STR("one fits on the worker", rig_nodes(&rig, "hello"), "0 1 0");
+	spec.nodes = (struct strs){ (const char *[]){ "worker-1" }, 1 };
+	rig_deploy(&rig, "greedy", &spec);
+	CHECK_INT("no room", rig.reply.kind, REPLY_UNPLACEABLE);
+	assert_non_null(strstr(rig.text, "worker-1: too little CPU: 600 of 1000"));
+	spec.nodes = (struct strs){ (const char *[]){ "ghost" }, 1 };
+	rig_deploy(&rig, "lost", &spec);
+	assert_non_null(strstr(rig.text, "ghost: no such node"));
+	rig_do(&rig, (struct cluster_event){ EVENT_APP_DELETE, .app_delete = { 1, "hello" } });
+	CHECK_INT("given back", cluster_node(rig.c, 1)->promised_cpu_millis, 0);
+}
+
+static void test_nobody_at_all(void **state)
+{
+	struct app_spec spec = rig_spec(1);
+
+	(void)state;
+	rig_do(&rig,
+	       (struct cluster_event){ EVENT_AGENT_LOST, .agent = { NODE_LOCAL_ID, "gone" } });
+	rig_deploy(&rig, "hello", &spec);
+	CHECK_INT("kind", rig.reply.kind, REPLY_UNPLACEABLE);
+	assert_non_null(strstr(rig.text, "local: no Docker engine answers"));
+}
+
+static void test_same_snapshot_same_plan(void **state)
+{
+	struct app_spec spec = rig_spec(100);
+	struct placement_ask ask = { .spec = &spec, .n = 100, .cursor = 2 };
+	struct placement a, b;
+	struct err err;
+
+	(void)state;
+	for (int i = 1; i < 10; i++)
+		rig_join(&rig, (char[]){ 'w', (char)('0' + i), '\0' }, i % 2 ? "eu" : "us");
+	CHECK_INT("plan", placement_plan(rig.c, &ask, &a, &err), 0);
+	CHECK_INT("plan", placement_plan(rig.c, &ask, &b, &err), 0);
+	assert_memory_equal(a.chosen, b.chosen, a.n * sizeof(*a.chosen));
+	CHECK_INT("verdicts", a.verdicts_n, 10);
+	CHECK_INT("first after the cursor", a.chosen[0]->id, 3);
+	placement_fini(&a);
+	placement_fini(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_choices, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cursor_moves_with_success_only, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_capacity, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_nobody_at_all, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_same_snapshot_same_plan, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
