@@ -1,0 +1,427 @@
+/* Endpoints: state, pool of idle connections, what is in flight, draining and coming back. */
+#include "proxy/endpoint.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "proxy/front_inner.h"
+#include "proxy/relay.h"
+
+#define PROBE_FIRST_MS 250
+#define PROBE_MAX_MS 5000
+#define REROUTED_PER_TURN 32 /* each may open a connection: 20 us apiece */
+
+#define TO(s) (1u << ENDPOINT_##s)
+static const struct {
+	const char *name;
+	unsigned next;
+} states[] = {
+	[ENDPOINT_IN] = { "in", TO(OUT) | TO(SUSPECT) | TO(DRAINING) },
+	[ENDPOINT_OUT] = { "out", TO(IN) | TO(SUSPECT) | TO(DRAINING) },
+	[ENDPOINT_SUSPECT] = { "suspect", TO(IN) | TO(OUT) | TO(DRAINING) },
+	[ENDPOINT_DRAINING] = { "draining", 0 },
+};
+
+static void on_report(void *arg);
+static void on_reroute(void *arg);
+static void on_idle_limit(void *arg);
+static void on_requests_limit(void *arg);
+static void on_tunnels_limit(void *arg);
+static void on_probed(void *arg, int rc, const char *why);
+
+static struct front *front_of(const struct endpoint *e)
+{
+	return e->upstream->front;
+}
+
+static void close_idle(struct endpoint *e)
+{
+	while (!list_empty(&e->idle)) {
+		struct list *link = e->idle.next;
+
+		list_remove(link);
+		client_close(client_of_link(link));
+	}
+}
+
+/* The only writer of e->state. */
+static void set_state(struct endpoint *e, enum endpoint_state next)
+{
+	if (e->state == next)
+		return;
+	assert(states[e->state].next & (1u << next));
+	log_debug("upstream=%s endpoint=%s %s -> %s", e->upstream->name, e->at.text,
+		  states[e->state].name, states[next].name);
+	if (e->state == ENDPOINT_IN)
+		upstream_take_out(e->upstream, e);
+	e->state = next;
+	if (next == ENDPOINT_IN)
+		upstream_put_in(e->upstream, e);
+	else
+		close_idle(e);
+}
+
+static void start_probe(struct endpoint *e)
+{
+	const struct probe_config c = {
+		.at = e->at,
+		.delay_ms = PROBE_FIRST_MS,
+		.interval_ms = PROBE_FIRST_MS,
+		.interval_max_ms = PROBE_MAX_MS,
+		.need = 1,
+	};
+
+	if (!e->probe && !e->gone)
+		e->probe = probe_begin(front_of(e), &c, on_probed, e);
+}
+
+static void stop_probe(struct endpoint *e)
+{
+	probe_cancel(e->probe);
+	e->probe = NULL;
+}
+
+static void report(struct endpoint *e, unsigned what)
+{
+	if (e->orphan)
+		return;
+	e->reports |= what;
+	loop_later(front_of(e)->loop, &e->report);
+}
+
+static void on_report(void *arg)
+{
+	struct endpoint *e = arg;
+	struct front *f = front_of(e);
+	unsigned due = e->reports;
+
+	e->reports = 0;
+	/* Each report may remove <e>, which clears what is still due through e->orphan. Its
+	 * memory stays until the turn's end. */
+	if (due & REPORT_FAILED && f->reports.failed && !e->orphan)
+		f->reports.failed(f->arg, e, e->fault, e->why);
+	if (due & REPORT_RECOVERED && f->reports.recovered && !e->orphan)
+		f->reports.recovered(f->arg, e);
+	if (due & REPORT_DRAINED && f->reports.drained && !e->orphan)
+		f->reports.drained(f->arg, e, e->cut);
+}
+
+struct endpoint *endpoint_add(struct upstream *u, const struct addr *at, const char *identity,
+			      uint64_t tag)
+{
+	struct endpoint *e = xcalloc(1, sizeof(*e));
+
+	e->upstream = u;
+	e->at = *at;
+	e->identity = xstrdup(identity);
+	e->tag = tag;
+	e->id = ++u->front->last_endpoint_id;
+	list_init(&e->idle);
+	list_init(&e->relays);
+	deadline_init(&e->idle_limit, u->front->loop, on_idle_limit, e);
+	deadline_init(&e->reroute, u->front->loop, on_reroute, e);
+	deadline_init(&e->requests_limit, u->front->loop, on_requests_limit, e);
+	deadline_init(&e->tunnels_limit, u->front->loop, on_tunnels_limit, e);
+	loop_task_init(&e->report, on_report, e);
+	list_push_back(&u->endpoints, &e->link);
+	u->nendpoints++;
+	e->state = ENDPOINT_OUT;
+	set_state(e, ENDPOINT_IN);
+	return e;
+}
+
+static void endpoint_free(void *arg)
+{
+	struct endpoint *e = arg;
+
+	free(e->identity);
+	free(e);
+}
+
+static void reap(struct endpoint *e)
+{
+	if (e->reaped)
+		return;
+	e->reaped = true;
+	stop_probe(e);
+	close_idle(e);
+	deadline_stop(&e->idle_limit);
+	deadline_stop(&e->reroute);
+	deadline_stop(&e->requests_limit);
+	deadline_stop(&e->tunnels_limit);
+	loop_task_cancel(&e->report);
+	list_remove(&e->link);
+	loop_defer(front_of(e)->loop, &e->reap, endpoint_free, e);
+	upstream_endpoint_gone(e->upstream);
+}
+
+void endpoint_orphan(struct endpoint *e)
+{
+	e->orphan = true;
+	stop_probe(e);
+	set_state(e, ENDPOINT_DRAINING);
+	if (e->in_flight == 0)
+		reap(e);
+}
+
+void endpoint_remove(struct endpoint *e)
+{
+	if (!e || e->reaped)
+		return;
+	e->orphan = true;
+	set_state(e, ENDPOINT_DRAINING);
+	LIST_FOR_EACH_SAFE(r, &e->relays, struct relay, endpoint_link)
+		relay_cut(r, "its endpoint was removed");
+	if (e->in_flight == 0)
+		reap(e);
+}
+
+/* ---- failing and coming back ---- */
+
+void endpoint_fault(struct endpoint *e, enum endpoint_fault fault, const char *why)
+{
+	e->failures++;
+	/* Who has nobody to take over and does not let requests wait loses more by being out for
+	 * a while than by one cut answer. */
+	if (fault == FAULT_EARLY_EOF && e->upstream->nin <= 1 && !e->upstream->policy.hold)
+		return;
+	if (e->state == ENDPOINT_DRAINING)
+		return;
+	e->failed = true;
+	start_probe(e);
+	if (e->state != ENDPOINT_IN)
+		return;
+	set_state(e, ENDPOINT_OUT);
+	e->fault = fault;
+	e->why = why;
+	report(e, REPORT_FAILED);
+}
+
+static void on_probed(void *arg, int rc, const char *why)
+{
+	struct endpoint *e = arg;
+
+	(void)why;
+	(void)rc; /* without a limit a probe ends by success alone */
+	e->probe = NULL;
+	e->failed = false;
+	if (e->state == ENDPOINT_DRAINING)
+		return;
+	set_state(e, ENDPOINT_IN);
+	report(e, REPORT_RECOVERED);
+}
+
+/* Those who wait for an answer may get it elsewhere. One that moves takes itself off the list, one
+ * that stays goes to its end. */
+static void on_reroute(void *arg)
+{
+	struct endpoint *e = arg;
+
+	for (unsigned i = 0; i < REROUTED_PER_TURN && e->to_reroute; i++) {
+		struct relay *r = LIST_FIRST(&e->relays, struct relay, endpoint_link);
+
+		if (!r || (e->state != ENDPOINT_SUSPECT && e->state != ENDPOINT_OUT)) {
+			e->to_reroute = 0;
+			return;
+		}
+		e->to_reroute--;
+		list_remove(&r->endpoint_link);
+		list_push_back(&e->relays, &r->endpoint_link);
+		relay_reroute(r);
+	}
+	if (e->to_reroute)
+		deadline_set(&e->reroute, 1);
+}
+
+static void reroute(struct endpoint *e)
+{
+	e->to_reroute = e->in_flight;
+	on_reroute(e);
+}
+
+void endpoint_set_suspect(struct endpoint *e, bool suspect)
+{
+	if (e->state == ENDPOINT_DRAINING)
+		return;
+	if (suspect && e->state != ENDPOINT_SUSPECT) {
+		set_state(e, ENDPOINT_SUSPECT);
+		start_probe(e);
+		reroute(e);
+	} else if (!suspect && e->state == ENDPOINT_SUSPECT) {
+		if (!e->failed)
+			stop_probe(e);
+		set_state(e, e->failed ? ENDPOINT_OUT : ENDPOINT_IN);
+	}
+}
+
+void endpoint_set_out(struct endpoint *e, bool gone)
+{
+	if (e->state == ENDPOINT_DRAINING)
+		return;
+	e->gone = gone;
+	e->failed = true;
+	if (e->state == ENDPOINT_IN)
+		set_state(e, ENDPOINT_OUT);
+	if (gone)
+		stop_probe(e);
+	else
+		start_probe(e);
+	reroute(e);
+}
+
+/* ---- idle connections ---- */
+
+static void on_idle_gone(void *arg)
+{
+	struct client *c = arg;
+
+	list_remove(client_link(c));
+	client_close(c);
+}
+
+struct client *endpoint_take(struct endpoint *e, uint32_t max_idle_ms)
+{
+	struct list *link = e->idle.next;
+	struct client *c;
+
+	if (list_empty(&e->idle))
+		return NULL;
+	c = client_of_link(link);
+	/* The one in front idled least. */
+	if (loop_now_ms(front_of(e)->loop) - client_parked_ms(c) >= max_idle_ms)
+		return NULL;
+	list_remove(link);
+	return c;
+}
+
+void endpoint_give(struct endpoint *e, struct client *c)
+{
+	if (e->state != ENDPOINT_IN || !client_reusable(c)) {
+		client_close(c);
+		return;
+	}
+	client_park(c, on_idle_gone, c);
+	list_push_front(&e->idle, client_link(c));
+	if (!deadline_is_set(&e->idle_limit))
+		deadline_set(&e->idle_limit, front_of(e)->config.pool_idle_ms);
+}
+
+/* The last of the list idled longest. */
+static void on_idle_limit(void *arg)
+{
+	struct endpoint *e = arg;
+	uint64_t now_ms = loop_now_ms(front_of(e)->loop),
+		 limit_ms = front_of(e)->config.pool_idle_ms;
+
+	while (!list_empty(&e->idle)) {
+		struct client *c = client_of_link(e->idle.prev);
+		uint64_t due_ms = client_parked_ms(c) + limit_ms;
+
+		if (due_ms > now_ms) {
+			deadline_set(&e->idle_limit, (uint32_t)(due_ms - now_ms));
+			return;
+		}
+		list_remove(client_link(c));
+		client_close(c);
+	}
+}
+
+/* ---- in flight, and draining ---- */
+
+void endpoint_enter(struct endpoint *e, struct relay *r)
+{
+	e->requests++;
+	e->in_flight++;
+	list_push_back(&e->relays, &r->endpoint_link);
+}
+
+void endpoint_count_tunnel(struct endpoint *e, struct relay *r)
+{
+	r->tunnel_counted = true;
+	e->tunnels++;
+	if (e->tunnels_over)
+		deadline_set(&e->tunnels_limit, 1);
+}
+
+void endpoint_leave(struct endpoint *e, struct relay *r)
+{
+	list_remove(&r->endpoint_link);
+	if (r->tunnel_counted)
+		e->tunnels--;
+	r->tunnel_counted = false;
+	e->in_flight--;
+	if (e->in_flight || e->state != ENDPOINT_DRAINING)
+		return;
+	if (e->orphan)
+		reap(e);
+	else
+		report(e, REPORT_DRAINED);
+}
+
+static void cut_all(struct endpoint *e, bool tunnels)
+{
+	LIST_FOR_EACH_SAFE(r, &e->relays, struct relay, endpoint_link) {
+		if (r->tunnel_counted != tunnels)
+			continue;
+		e->cut++;
+		front_of(e)->stats.cut++;
+		relay_cut(r, "the drain limit was reached");
+	}
+}
+
+static void on_requests_limit(void *arg)
+{
+	cut_all(arg, false);
+}
+
+static void on_tunnels_limit(void *arg)
+{
+	struct endpoint *e = arg;
+
+	e->tunnels_over = true;
+	cut_all(e, true);
+}
+
+void endpoint_drain(struct endpoint *e, uint32_t requests_ms, uint32_t tunnels_ms)
+{
+	stop_probe(e);
+	set_state(e, ENDPOINT_DRAINING);
+	deadline_set(&e->requests_limit, requests_ms);
+	deadline_set(&e->tunnels_limit, tunnels_ms);
+	if (requests_ms == 0)
+		on_requests_limit(e);
+	if (tunnels_ms == 0)
+		on_tunnels_limit(e);
+	if (e->in_flight == 0)
+		report(e, REPORT_DRAINED);
+}
+
+uint64_t endpoint_tag(const struct endpoint *e)
+{
+	return e->tag;
+}
+
+static uint32_t count_idle(const struct endpoint *e)
+{
+	uint32_t n = 0;
+
+	for (const struct list *link = e->idle.next; link != &e->idle; link = link->next)
+		n++;
+	return n;
+}
+
+void endpoint_view(const struct endpoint *e, struct endpoint_view *out)
+{
+	*out = (struct endpoint_view){
+		.at = &e->at,
+		.identity = e->identity,
+		.state = e->state,
+		.in_flight = e->in_flight,
+		.tunnels = e->tunnels,
+		.idle_connections = count_idle(e),
+		.requests = e->requests,
+		.failures = e->failures,
+		.retries_away = e->retries_away,
+	};
+}

@@ -1,0 +1,44 @@
+/* Which fields a message keeps on its way through: hop-by-hop fields go (RFC 9110 §7.6.1), the
+ * forwarding family is ours to write. */
+#ifndef TEMPS_PROXY_FORWARD_H
+#define TEMPS_PROXY_FORWARD_H
+
+#include "base/err.h"
+#include "http/exchange.h"
+
+#define FORWARD_TEXT_BYTES \
+	8192 /* for what is composed: an appended X-Forwarded-For and Forwarded */
+
+struct forward_range {
+	uint8_t ip[16]; /* v4 as ::ffff:a.b.c.d */
+	uint8_t bits;	/* of the 128 */
+};
+
+/* One for a front door: the ranges, and the scratch that a written head borrows until the next
+ * call. */
+struct forward {
+	struct forward_range *trusted; /* owned */
+	size_t ntrusted;
+	struct head head;
+	char text[FORWARD_TEXT_BYTES];
+	size_t text_n;
+};
+
+/* <trusted>: "10.0.0.0/8", "fd00::/8" or a single address; NULL-terminated, or NULL. -EINVAL
+ * names the bad one. */
+int forward_init(struct forward *fw, const char *const *trusted, struct err *err) MUST_CHECK;
+void forward_fini(struct forward *fw);
+
+/* The head to send upstream for <x>. Borrows from <x> and <fw>, valid until the next call on
+ * <fw>. NULL: does not fit, answer 431. */
+const struct head *forward_request(struct forward *fw, const struct exchange *x);
+/* The head to give the client for an upstream's <in>, 1xx and 101 included. NULL: does not fit. */
+const struct head *forward_response(struct forward *fw, const struct head *in);
+/* Trailers without what must not come in them (RFC 9110 §6.5.1). NULL stays NULL. */
+const struct head *forward_trailers(struct forward *fw, const struct head *in);
+/* Did the client use https: with us, or with a proxy we trust? */
+bool forward_is_https(const struct forward *fw, const struct exchange *x);
+/* The client's address without its port. */
+struct slice forward_client(const struct exchange *x);
+
+#endif

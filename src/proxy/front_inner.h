@@ -1,0 +1,35 @@
+/* Inside of front.h: the root of the data path, seen by the files of this folder alone. */
+#ifndef TEMPS_PROXY_FRONT_INNER_H
+#define TEMPS_PROXY_FRONT_INNER_H
+
+#include "base/pool.h"
+#include "proxy/access.h"
+#include "proxy/forward.h"
+#include "proxy/front.h"
+#include "proxy/table.h"
+
+struct front {
+	struct loop *loop;
+	struct front_config config;
+	struct front_reports reports;
+	void *arg;			/* of reports */
+	struct table table;
+	struct forward forward;
+	struct client_pool *clients;
+	struct pool relays;
+	struct pool replay_blocks;
+	struct list upstreams;
+	struct access *access;		/* NULL: none */
+	struct front_stats stats;
+	uint64_t last_endpoint_id;
+	uint64_t random;		/* xorshift64*: choice needs spread, not secrecy */
+	char location[HEAD_MAX_TARGET + 512];	/* of a redirect being written */
+	struct loop_reap reap;
+};
+
+/* 0 to <below> - 1. */
+uint32_t front_random(struct front *f, uint32_t below);
+/* <x> ended with a 5xx: the route it took counts it, if it is still there. */
+void front_count_error(struct front *f, const struct exchange *x);
+
+#endif

@@ -1,0 +1,571 @@
+/* The life of a request. Read from top to bottom: it begins, gets an endpoint, passes through,
+ * fails and tries again, ends.
+ *
+ * Nothing is copied on the way but what a second attempt would need: each side offers bytes, the
+ * other takes what it can, and what is not taken is offered again when there is room. So a slow
+ * client stops its own upstream, and no one else's. */
+#include "proxy/relay.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#include "base/log.h"
+#include "proxy/answer.h"
+#include "proxy/endpoint.h"
+#include "proxy/front_inner.h"
+
+#define TUNNEL_IDLE_MS (60 * 60 * 1000)
+
+#define TO(s) (1u << RELAY_##s)
+static const struct {
+	const char *name;
+	unsigned next;
+} states[RELAY_STATES] = {
+	[RELAY_NEW] = { "new", TO(HELD) | TO(WAIT) | TO(ANSWER) | TO(DONE) },
+	[RELAY_HELD] = { "held", TO(HELD) | TO(WAIT) | TO(ANSWER) | TO(DONE) },
+	[RELAY_WAIT] = { "wait",
+			 TO(HELD) | TO(WAIT) | TO(RESPOND) | TO(TUNNEL) | TO(ANSWER) | TO(DONE) },
+	[RELAY_RESPOND] = { "respond", TO(ANSWER) | TO(DONE) },
+	[RELAY_TUNNEL] = { "tunnel", TO(ANSWER) | TO(DONE) },
+	[RELAY_ANSWER] = { "answer", TO(DONE) },
+	[RELAY_DONE] = { "done", 0 },
+};
+
+static const struct client_events upstream_events;
+static const struct exchange_events client_events;
+
+static void choose(struct relay *r);
+static void pump(struct relay *r);
+static void answer(struct relay *r, unsigned status, const char *detail);
+static void after_answer(struct relay *r, int rc);
+
+/* The only writer of r->state. */
+static void set_state(struct relay *r, enum relay_state next)
+{
+	assert(states[r->state].next & (1u << next));
+	log_debug("request=%s %s -> %s", r->x->request_id, states[r->state].name,
+		  states[next].name);
+	r->state = (uint8_t)next;
+}
+
+/* ---- beginning ---- */
+
+static struct relay *create(struct front *f, struct exchange *x, struct upstream *u)
+{
+	struct relay *r = pool_get(&f->relays);
+
+	f->stats.requests++;
+	if (!r) {
+		answer_shed(x);
+		f->stats.by_status[5]++;
+		return NULL;
+	}
+	*r = (struct relay){ .x = x, .front = f, .upstream = u };
+	list_init(&r->hold_link);
+	list_init(&r->endpoint_link);
+	x->events = &client_events;
+	x->arg = r;
+	f->stats.active++;
+	if (u) {
+		u->requests++;
+		u->active++;
+	}
+	return r;
+}
+
+void relay_begin(struct front *f, struct exchange *x, struct upstream *u)
+{
+	struct relay *r = create(f, x, u);
+
+	if (!r)
+		return;
+	retry_count(&u->budget, loop_now_ms(f->loop));
+	choose(r);
+}
+
+/* ---- getting an endpoint ---- */
+
+static bool is_idempotent(const struct relay *r)
+{
+	return method_is_idempotent(r->x->req.method_id);
+}
+
+/* One that did not get this request yet. The second exception of the retry rule: who only had a
+ * stale connection may get it again. */
+static struct endpoint *pick(struct relay *r)
+{
+	struct endpoint *e = upstream_pick(r->upstream, r->tried, r->ntried);
+	uint64_t stale_id = r->stale_id;
+
+	if (e || !stale_id)
+		return e;
+	r->stale_id = 0;
+	return upstream_endpoint(r->upstream, stale_id);
+}
+
+static void remember(struct relay *r, const struct endpoint *e)
+{
+	/* When there is no room any is forgotten: it left routing when it failed, or there would
+	 * not have been this many attempts. */
+	if (r->ntried < RELAY_TRIED)
+		r->tried[r->ntried++] = e->id;
+	else
+		r->tried[r->attempts % RELAY_TRIED] = e->id;
+	r->attempts++;
+	memcpy(r->endpoint_text, e->at.text, sizeof(r->endpoint_text));
+}
+
+/* Gives the request to <e>: to a connection that idles there, else to a new one. 0, or why not. */
+static int attempt(struct relay *r, struct endpoint *e)
+{
+	struct front *f = r->front;
+	const struct head *h = forward_request(&f->forward, r->x);
+	struct client *c = NULL;
+	int rc = 0;
+
+	if (!h)
+		return -EMSGSIZE;
+	remember(r, e);
+	if (!r->fresh)
+		c = endpoint_take(e, is_idempotent(r) ? UINT32_MAX : f->config.fresh_idle_ms);
+	if (!c)
+		rc = client_open(&c, f->clients, &e->at);
+	if (rc < 0)
+		return rc;
+	r->upgrade = h->protocol.n > 0;
+	rc = client_request(c, h, r->x->req.body, r->x->req.content_length, &r->upstream->limits,
+			    &upstream_events, r);
+	if (rc < 0) {
+		client_close(c);
+		return rc;
+	}
+	r->client = c;
+	r->endpoint = e;
+	r->replayed = 0;
+	r->request_ended = r->x->req.body == BODY_NONE;
+	endpoint_enter(e, r);
+	return 0;
+}
+
+/* Nobody to give it to: it waits if its upstream lets requests wait and nobody may have acted on
+ * it, else it ends here. */
+static void go_without(struct relay *r)
+{
+	struct upstream *u = r->upstream;
+	bool in_time = r->hold_until_ms == 0 || r->hold_until_ms > loop_now_ms(r->front->loop);
+	/* Who waits is let go when an endpoint comes in; so nobody joins while one is, but those
+	 * behind a queue that is being let go. */
+	bool may_wait = u->policy.hold && !u->target.dead && in_time &&
+			r->attempts < RELAY_ATTEMPTS &&
+			(u->nin == 0 || (u->hold.n && r->state == RELAY_NEW));
+
+	if (may_wait && hold_add(&u->hold, r) == 0) {
+		set_state(r, RELAY_HELD);
+		/* Whoever comes back into routing has proved itself meanwhile. */
+		r->ntried = 0;
+		r->stale_id = 0;
+		return;
+	}
+	if (r->attempts && u->nendpoints)
+		answer(r, 502, "No instance of what serves this could be reached.");
+	else
+		answer(r, 503, "Nothing serves this at the moment.");
+}
+
+/* Finds an endpoint that takes the request. */
+static void choose(struct relay *r)
+{
+	struct upstream *u = r->upstream;
+	struct endpoint *e;
+
+	/* Those who wait go first. */
+	if (u->hold.n && r->state == RELAY_NEW) {
+		go_without(r);
+		return;
+	}
+	while (r->attempts < RELAY_ATTEMPTS && (e = pick(r))) {
+		struct client_failure failure = { .rc = attempt(r, e), .stage = CLIENT_CONNECTING };
+		enum endpoint_fault fault;
+
+		if (failure.rc == 0) {
+			set_state(r, RELAY_WAIT);
+			pump(r);
+			return;
+		}
+		if (failure.rc == -EMSGSIZE) {
+			answer(r, 431, "The request's header is too large to pass on.");
+			return;
+		}
+		if (!retry_fault(&failure, &fault)) {
+			log_debug("request=%s: connect to %s: %s", r->x->request_id, e->at.text,
+				  strerror(-failure.rc));
+			answer(r, 503, "No more connections can be opened at the moment.");
+			return;
+		}
+		endpoint_fault(e, fault, strerror(-failure.rc));
+	}
+	go_without(r);
+}
+
+void relay_release(struct relay *r)
+{
+	choose(r);
+}
+
+/* ---- the request's content, client → upstream ---- */
+
+static void end_request(struct relay *r, const struct head *trailers)
+{
+	r->request_ended = true;
+	client_end(r->client, forward_trailers(&r->front->forward, trailers));
+}
+
+static size_t on_client_body(void *arg, const char *p, size_t n)
+{
+	struct relay *r = arg;
+	struct front *f = r->front;
+	struct iovec iov = { .iov_base = (void *)p, .iov_len = n };
+	size_t taken = 0;
+
+	if (r->state == RELAY_ANSWER || r->state == RELAY_DONE)
+		return n;
+	/* What an earlier attempt got goes first. */
+	if (r->client && r->replayed == r->replay.n)
+		taken = client_write(r->client, &iov, 1);
+	/* Kept whatever the method: as long as nothing was sent even a POST may go elsewhere. */
+	if (taken && r->state == RELAY_WAIT) {
+		replay_keep(&r->replay, &f->replay_blocks, f->config.retry_body_bytes, p, taken);
+		r->replayed = r->replay.n;
+	}
+	r->client_waits = taken < n;
+	return taken;
+}
+
+static void on_client_body_end(void *arg, const struct head *trailers)
+{
+	struct relay *r = arg;
+
+	r->client_done = true;
+	if (r->client && !r->request_ended && r->replayed == r->replay.n)
+		end_request(r, trailers);
+}
+
+/* Goes on with the content: first what an earlier attempt got, then what the client still has.
+ * Last in its callers. */
+static void pump(struct relay *r)
+{
+	while (r->replayed < r->replay.n) {
+		size_t n, taken;
+		const uint8_t *p = replay_run(&r->replay, r->replayed, &n);
+		struct iovec iov = { .iov_base = (void *)p, .iov_len = n };
+
+		taken = client_write(r->client, &iov, 1);
+		r->replayed += (uint32_t)taken;
+		if (taken < n)
+			return;
+	}
+	if (r->client_done && !r->request_ended) {
+		end_request(r, NULL);
+	} else if (r->client_waits) {
+		r->client_waits = false;
+		exchange_resume(r->x);
+	}
+}
+
+static void on_upstream_writable(void *arg)
+{
+	pump(arg);
+}
+
+/* ---- the response, upstream → client ---- */
+
+static bool is_event_stream(const struct head *h)
+{
+	const struct field *type = head_field(h, FIELD_CONTENT_TYPE);
+	static const struct slice want = SLICE("text/event-stream");
+
+	return type && type->value.n >= want.n &&
+	       slice_eq_nocase(slice_of(type->value.p, want.n), want);
+}
+
+/* Takes the connection back from the request; it is not used again unless the exchange on it was
+ * complete. */
+static void detach(struct relay *r, bool complete)
+{
+	struct client *c = r->client;
+	struct endpoint *e = r->endpoint;
+
+	if (!c)
+		return;
+	r->client = NULL;
+	r->endpoint = NULL;
+	r->upstream_waits = false;
+	if (complete && r->request_ended)
+		endpoint_give(e, c);
+	else
+		client_close(c);
+	endpoint_leave(e, r);
+}
+
+static void on_upstream_inform(void *arg, const struct head *h)
+{
+	struct relay *r = arg;
+	const struct head *out;
+
+	/* 100 answers our own Expect, which is never sent. */
+	if (h->status == 100 || r->state != RELAY_WAIT)
+		return;
+	out = forward_response(&r->front->forward, h);
+	if (out)
+		exchange_inform(r->x, out);
+}
+
+static void on_upstream_head(void *arg, const struct head *h)
+{
+	struct relay *r = arg;
+	const struct head *out = forward_response(&r->front->forward, h);
+	bool tunnel = h->status == 101;
+	bool empty = h->body == BODY_NONE || (h->body == BODY_LENGTH && h->content_length == 0);
+
+	if (!out || (tunnel && !r->upgrade)) {
+		answer(r, 502, "What serves this sent an answer that cannot be passed on.");
+		return;
+	}
+	set_state(r, tunnel ? RELAY_TUNNEL : RELAY_RESPOND);
+	replay_drop(&r->replay, &r->front->replay_blocks);
+	r->replayed = 0;
+	if (tunnel) {
+		r->front->stats.tunnels++;
+		r->request_ended = false; /* that was the request; the client's bytes begin */
+		client_idle_limit(r->client, TUNNEL_IDLE_MS);
+		endpoint_count_tunnel(r->endpoint, r);
+	} else if (is_event_stream(h)) {
+		client_idle_limit(r->client, 0);
+		endpoint_count_tunnel(r->endpoint, r);
+	}
+	if (exchange_respond(r->x, out, empty && !tunnel) < 0)
+		answer(r, 502, "What serves this sent an answer that cannot be passed on.");
+}
+
+static size_t on_upstream_body(void *arg, const char *p, size_t n)
+{
+	struct relay *r = arg;
+	struct iovec iov = { .iov_base = (void *)p, .iov_len = n };
+	size_t taken = exchange_write(r->x, &iov, 1);
+
+	r->upstream_waits = taken < n;
+	return taken;
+}
+
+static void on_upstream_end(void *arg, const struct head *trailers)
+{
+	struct relay *r = arg;
+
+	/* A tunnel ends when both ways have: with closed(). */
+	if (r->state == RELAY_TUNNEL) {
+		exchange_end(r->x, NULL);
+		return;
+	}
+	set_state(r, RELAY_DONE);
+	if (!r->x->ended)
+		exchange_end(r->x, forward_trailers(&r->front->forward, trailers));
+	detach(r, true);
+}
+
+static void on_client_writable(void *arg)
+{
+	struct relay *r = arg;
+
+	if (r->state == RELAY_ANSWER) {
+		after_answer(r, answer_go_on(r));
+	} else if (r->upstream_waits) {
+		r->upstream_waits = false;
+		client_resume(r->client);
+	}
+}
+
+/* ---- failing, and another attempt ---- */
+
+/* The last attempt failed in a way that allows another one. */
+static void again(struct relay *r, struct endpoint *e, const struct client_failure *f)
+{
+	if (f->reused && f->stage <= CLIENT_SENT) {
+		r->fresh = true;
+		r->stale_id = e->id;
+	}
+	e->retries_away++;
+	r->upstream->retries++;
+	r->front->stats.retries++;
+	choose(r);
+}
+
+static enum retry_verdict verdict_on(struct relay *r, const struct client_failure *f)
+{
+	enum retry_verdict v = retry_verdict(f, is_idempotent(r), !r->replay.lost);
+
+	if (v == RETRY_BUDGET && !retry_take(&r->upstream->budget, loop_now_ms(r->front->loop)))
+		return RETRY_NEVER;
+	return v;
+}
+
+static void on_upstream_failed(void *arg, const struct client_failure *failure)
+{
+	struct relay *r = arg;
+	struct endpoint *e = r->endpoint;
+	struct client_failure f = *failure; /* the connection it may be part of goes now */
+	enum endpoint_fault fault;
+
+	log_debug("request=%s endpoint=%s: %s", r->x->request_id, e->at.text, f.why);
+	detach(r, false);
+	if (retry_fault(&f, &fault))
+		endpoint_fault(e, fault, f.why);
+	if (r->state != RELAY_WAIT) {
+		set_state(r, RELAY_DONE);
+		exchange_abort(r->x, f.why);
+	} else if (verdict_on(r, &f) != RETRY_NEVER) {
+		again(r, e, &f);
+	} else if (f.rc == -ETIME || f.rc == -ETIMEDOUT) {
+		answer(r, 504, "What serves this did not answer in time.");
+	} else {
+		answer(r, 502, "What serves this broke off before it answered.");
+	}
+}
+
+void relay_reroute(struct relay *r)
+{
+	struct endpoint *e = r->endpoint;
+	struct client_failure f = { .rc = -EHOSTUNREACH, .why = "it may not be there any more" };
+
+	/* With nowhere to go it stays: a suspicion may be wrong. */
+	if (r->state != RELAY_WAIT || r->upstream->nin == 0)
+		return;
+	f.stage = client_stage(r->client);
+	if (verdict_on(r, &f) == RETRY_NEVER)
+		return;
+	detach(r, false);
+	again(r, e, &f);
+}
+
+/* ---- ending ---- */
+
+/* One step of our own answer's way out. */
+static void after_answer(struct relay *r, int rc)
+{
+	if (rc == -EAGAIN)
+		return;
+	set_state(r, RELAY_DONE);
+	if (rc < 0)
+		exchange_abort(r->x, "the answer does not fit");
+}
+
+/* Answers in the upstream's stead; whatever it still had to say is dropped. */
+static void answer(struct relay *r, unsigned status, const char *detail)
+{
+	detach(r, false);
+	replay_drop(&r->replay, &r->front->replay_blocks);
+	set_state(r, RELAY_ANSWER);
+	after_answer(r, answer_begin(r, status, detail, slice_of(NULL, 0)));
+}
+
+void relay_answer_only(struct front *f, struct exchange *x, unsigned status, const char *detail,
+		       struct slice location)
+{
+	struct relay *r = create(f, x, NULL);
+
+	if (!r)
+		return;
+	set_state(r, RELAY_ANSWER);
+	after_answer(r, answer_begin(r, status, detail, location));
+}
+
+void relay_give_up(struct relay *r, const char *detail)
+{
+	hold_remove(&r->upstream->hold, r);
+	answer(r, 503, detail);
+}
+
+void relay_cut(struct relay *r, const char *why)
+{
+	switch (r->state) {
+	case RELAY_WAIT: answer(r, 502, "What serves this was stopped before it answered."); break;
+	case RELAY_RESPOND:
+	case RELAY_TUNNEL:
+		detach(r, false);
+		set_state(r, RELAY_DONE);
+		exchange_abort(r->x, why);
+		break;
+	default: break;
+	}
+}
+
+/* By what the client was told; 499 for who left before. */
+static void account(struct relay *r, const char *why)
+{
+	struct front *f = r->front;
+	struct upstream *u = r->upstream;
+	unsigned hundreds = r->x->status ? MIN(r->x->status / 100u, 5) : 4;
+
+	f->stats.active--;
+	f->stats.by_status[hundreds]++;
+	if (u) {
+		u->by_status[hundreds]++;
+		u->bytes_in += r->x->body_in_bytes;
+		u->bytes_out += r->x->body_out_bytes;
+		if (hundreds == 5)
+			front_count_error(f, r->x);
+	}
+	if (f->access) {
+		const struct access_line line = {
+			.x = r->x,
+			.wall_ms = loop_wall_ms(),
+			.took_us = loop_clock_us() - r->x->started_us,
+			.upstream = u ? u->name : NULL,
+			.endpoint = r->attempts ? r->endpoint_text : NULL,
+			.attempts = r->attempts,
+			.why = why,
+		};
+
+		access_write(f->access, &line);
+		f->stats.log_lines = access_stats(f->access)->lines;
+		f->stats.log_dropped = access_stats(f->access)->dropped;
+	}
+}
+
+static void relay_free(void *arg)
+{
+	struct relay *r = arg;
+
+	pool_put(&r->front->relays, r);
+}
+
+static void on_client_closed(void *arg, const char *why)
+{
+	struct relay *r = arg;
+
+	if (r->upstream)
+		hold_remove(&r->upstream->hold, r);
+	detach(r, false);
+	replay_drop(&r->replay, &r->front->replay_blocks);
+	if (r->state != RELAY_DONE)
+		set_state(r, RELAY_DONE);
+	account(r, why);
+	if (r->upstream)
+		upstream_leave(r->upstream);
+	loop_defer(r->front->loop, &r->reap, relay_free, r);
+}
+
+static const struct client_events upstream_events = {
+	.inform = on_upstream_inform,
+	.head = on_upstream_head,
+	.body = on_upstream_body,
+	.end = on_upstream_end,
+	.writable = on_upstream_writable,
+	.failed = on_upstream_failed,
+};
+
+static const struct exchange_events client_events = {
+	.body = on_client_body,
+	.body_end = on_client_body_end,
+	.writable = on_client_writable,
+	.closed = on_client_closed,
+};
