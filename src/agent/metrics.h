@@ -1,0 +1,26 @@
+/* What this machine has and uses: processor, memory, disk. Parsers are pure; reading /proc and statvfs(3) does not block. */
+#ifndef TEMPS_AGENT_METRICS_H
+#define TEMPS_AGENT_METRICS_H
+
+#include "agent/wire.h"
+
+/* The first line of /proc/stat as two sums of ticks. */
+struct metrics_cpu {
+	uint64_t busy, total;
+};
+int metrics_parse_cpu(struct slice proc_stat, struct metrics_cpu *cpu) MUST_CHECK;	/* -EINVAL: no such line */
+/* Share of time not idle between two readings, 0..100; 0 when no time passed or a counter went back. */
+double metrics_cpu_percent(const struct metrics_cpu *before, const struct metrics_cpu *now);
+/* MemTotal and MemTotal - MemAvailable of /proc/meminfo. */
+int metrics_parse_memory(struct slice proc_meminfo, uint64_t *total_bytes, uint64_t *used_bytes) MUST_CHECK;
+
+struct metrics;
+/* <disk_path>: any path on the file system that counts, usually Docker's root directory. */
+struct metrics *metrics_create(const char *disk_path);
+void metrics_destroy(struct metrics *m);
+/* Processor use is that since the previous call, and not shorter than a second: calls in between repeat the last figure. What cannot be read is 0. */
+void metrics_read(struct metrics *m, uint64_t now_ms, struct wire_capacity *out);
+/* Linux's boot id, "" when unreadable. */
+void metrics_boot_id(char out[37]);
+
+#endif
