@@ -1,0 +1,267 @@
+/* API, apps: what runs, their releases, replicas and logs; removal. Deploying is in api_deploy.c.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "control/api.h"
+#include "control/dataplane.h"
+#include "control/deployer.h"
+#include "control/logs.h"
+#include "control/view.h"
+
+static void put_text(struct json_out *o, const char *name, const char *text)
+{
+	json_put_str(o, name, text && *text ? text : NULL);
+}
+
+static void put_summary(struct json_out *o, const struct app *a)
+{
+	struct view_app v = view_app(a);
+	const struct release *last = LIST_LAST(&a->releases, struct release, link);
+
+	json_put_str(o, "name", a->name);
+	if (v.release)
+		json_put_int(o, "release", v.release->n);
+	else
+		json_put_null(o, "release");
+	json_put_str(o, "status", v.status);
+	json_obj(o, "replicas");
+	json_put_int(o, "want", v.want);
+	json_put_int(o, "ready", v.ready);
+	json_obj_end(o);
+	json_arr(o, "domains");
+	for (size_t i = 0; v.release && i < v.release->spec.domains.n; i++)
+		json_put_str(o, NULL, v.release->spec.domains.items[i]);
+	json_arr_end(o);
+	json_put_str(o, "image", v.release ? v.release->spec.image : NULL);
+	json_put_int(o, "port", v.release ? v.release->spec.port : 0);
+	json_put_time(o, "created_at", a->created_wall_ms);
+	json_put_time(o, "updated_at",
+		      last ? MAX(last->created_wall_ms, last->ended_wall_ms) : a->created_wall_ms);
+}
+
+void api_apps(struct api_request *r)
+{
+	const struct control *c = r->app;
+	struct api_answer a;
+	int64_t n = 0;
+
+	api_answer_begin(&a);
+	json_arr(&a.o, "items");
+	LIST_FOR_EACH(app, cluster_apps(deployer_cluster(c->deployer)), struct app, link) {
+		if (app->deleted)
+			continue;
+		json_obj(&a.o, NULL);
+		put_summary(&a.o, app);
+		json_obj_end(&a.o);
+		n++;
+	}
+	json_arr_end(&a.o);
+	json_put_int(&a.o, "total", n);
+	api_answer_send(&a, r, 200);
+}
+
+/* NULL after 404 was answered. */
+static const struct app *find_app(struct api_request *r)
+{
+	const struct control *c = r->app;
+	const struct app *a = NULL;
+	char name[APP_NAME_MAX + 1];
+
+	if (!slice_copy(r->params[0], name, sizeof(name)))
+		a = cluster_app(deployer_cluster(c->deployer), name);
+	if (!a)
+		reply_problem(r, 404, "App Not Found",
+			      "no app has this name; `temps apps` lists them");
+	return a;
+}
+
+static void put_release(struct json_out *o, const struct release *rel)
+{
+	json_put_int(o, "release", rel->n);
+	json_put_str(o, "image", rel->spec.image);
+	put_text(o, "image_id", rel->image_id);
+	json_put_str(o, "status", view_release_state(rel));
+	put_text(o, "reason", rel->reason);
+	put_text(o, "log_tail", rel->last_log);
+	json_put_time(o, "created_at", rel->created_wall_ms);
+	json_put_time(o, "finished_at", rel->ended_wall_ms);
+	json_put_int(o, "replicas", rel->spec.replicas);
+	json_put_str(o, "spec_hash", rel->spec_hash);
+}
+
+static void put_spec(struct json_out *o, const struct app_spec *s)
+{
+	json_arr(o, "env");
+	for (size_t i = 0; i < s->env.n; i++)
+		json_put_str(o, NULL, s->env.items[i].key);
+	json_arr_end(o);
+	json_arr(o, "command");
+	for (size_t i = 0; i < s->command.n; i++)
+		json_put_str(o, NULL, s->command.items[i]);
+	json_arr_end(o);
+	put_text(o, "health_path", s->health_path);
+	json_put_str(o, "strategy", s->strategy ? s->strategy : "round-robin");
+	json_put_real(o, "cpus", s->cpu_millis / 1000.0);
+	json_put_int(o, "memory_bytes", (int64_t)s->memory_bytes);
+	json_arr(o, "nodes");
+	for (size_t i = 0; i < s->nodes.n; i++)
+		json_put_str(o, NULL, s->nodes.items[i]);
+	json_arr_end(o);
+	json_obj(o, "labels");
+	for (size_t i = 0; i < s->labels_n; i++)
+		strs_put(&s->labels[i].values, o, s->labels[i].key);
+	json_obj_end(o);
+}
+
+void api_app(struct api_request *r)
+{
+	const struct app *app = find_app(r);
+	struct api_answer a;
+	struct view_app v;
+	char host[256], path[4097];
+
+	if (!app)
+		return;
+	v = view_app(app);
+	api_answer_begin(&a);
+	put_summary(&a.o, app);
+	json_arr(&a.o, "routes");
+	for (size_t i = 0; v.release && i < v.release->spec.domains.n; i++) {
+		view_split_domain(v.release->spec.domains.items[i], host, path);
+		json_obj(&a.o, NULL);
+		json_put_str(&a.o, "host", host);
+		json_put_str(&a.o, "path", path);
+		json_obj_end(&a.o);
+	}
+	json_arr_end(&a.o);
+	if (v.release) {
+		put_spec(&a.o, &v.release->spec);
+		json_obj(&a.o, "release_detail");
+		put_release(&a.o, v.release);
+		json_obj_end(&a.o);
+	}
+	api_answer_send(&a, r, 200);
+}
+
+void api_app_releases(struct api_request *r)
+{
+	const struct app *app = find_app(r);
+	struct api_answer a;
+	int64_t n = 0;
+
+	if (!app)
+		return;
+	api_answer_begin(&a);
+	json_arr(&a.o, "items");
+	for (const struct list *l = app->releases.prev; l != &app->releases; l = l->prev) {
+		json_obj(&a.o, NULL);
+		put_release(&a.o, LIST_ENTRY(l, struct release, link));
+		json_obj_end(&a.o);
+		n++;
+	}
+	json_arr_end(&a.o);
+	json_put_int(&a.o, "total", n);
+	api_answer_send(&a, r, 200);
+}
+
+void api_app_release(struct api_request *r)
+{
+	const struct app *app = find_app(r);
+	const struct release *rel = NULL;
+	struct api_answer a;
+	uint64_t n;
+
+	if (!app)
+		return;
+	if (!slice_u64(r->params[1], &n) && n <= UINT32_MAX)
+		rel = app_release(app, (uint32_t)n);
+	if (!rel) {
+		reply_problem(r, 404, "Release Not Found",
+			      "the app has no such release; `temps releases` lists them");
+		return;
+	}
+	api_answer_begin(&a);
+	put_release(&a.o, rel);
+	api_answer_send(&a, r, 200);
+}
+
+static void put_replica(struct json_out *o, const struct control *c, const struct replica *rep)
+{
+	struct endpoint_view v = { 0 };
+	char address[96];
+
+	(void)!dataplane_view(c->dataplane, rep->app->name, rep->n, &v);
+	snprintf(address, sizeof(address), strchr(rep->ip, ':') ? "[%s]:%u" : "%s:%u", rep->ip,
+		 rep->port);
+	json_obj(o, NULL);
+	json_put_str(o, "name", rep->name);
+	json_put_int(o, "replica", rep->n);
+	json_put_int(o, "release", rep->release_n);
+	json_put_str(o, "node", rep->node->name);
+	json_put_int(o, "node_id", rep->node->id);
+	json_put_str(o, "state", view_replica_state(rep));
+	put_text(o, "reason", rep->reason);
+	put_text(o, "address", *rep->ip ? address : "");
+	put_text(o, "container_id", rep->container_id);
+	put_text(o, "started_at", rep->started_at);
+	json_put_int(o, "restarts", rep->restarts);
+	json_put_int(o, "in_flight", v.in_flight);
+	json_put_int(o, "requests", (int64_t)v.requests);
+	json_obj_end(o);
+}
+
+void api_app_replicas(struct api_request *r)
+{
+	const struct app *app = find_app(r);
+	struct api_answer a;
+	int64_t n = 0;
+
+	if (!app)
+		return;
+	api_answer_begin(&a);
+	json_arr(&a.o, "items");
+	LIST_FOR_EACH(rep, &app->replicas, struct replica, link) {
+		if (rep->state == REPLICA_GONE)
+			continue;
+		put_replica(&a.o, r->app, rep);
+		n++;
+	}
+	json_arr_end(&a.o);
+	json_put_int(&a.o, "total", n);
+	api_answer_send(&a, r, 200);
+}
+
+void api_app_logs(struct api_request *r)
+{
+	const struct control *c = r->app;
+	const struct app *app = find_app(r);
+
+	if (app)
+		logs_answer(c->logs, r, app);
+}
+
+static void on_removing(struct command *cmd, const struct effect_reply *e)
+{
+	struct api_answer a;
+
+	(void)e;
+	api_answer_begin(&a);
+	json_put_str(&a.o, "app", cmd->text);
+	json_put_str(&a.o, "status", "removing");
+	api_answer_send(&a, cmd->r, 202);
+}
+
+void api_app_delete(struct api_request *r)
+{
+	const struct app *app = find_app(r);
+	struct cluster_event e = { .type = EVENT_APP_DELETE };
+	struct command *cmd;
+
+	if (!app || !(cmd = command_begin(r, on_removing)))
+		return;
+	cmd->text = xstrdup(app->name);
+	e.app_delete = (struct event_app_delete){ cmd->handle, cmd->text };
+	deployer_step(cmd->control->deployer, &e);
+}

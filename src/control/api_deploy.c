@@ -1,0 +1,327 @@
+/* API, POST /api/apps/{app}/deploy: a body of wishes on top of what the app's latest release had.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "control/api.h"
+#include "control/console.h"
+#include "control/deployer.h"
+#include "control/links.h"
+
+#define PORT_DEFAULT 8080
+#define HEALTH_LIMIT_MAX_S 3600
+#define GRACE_MAX_S 3600
+#define CPUS_MAX 4096.0
+
+/* A specification that borrows: texts from the request's document or from the previous release,
+ * arrays from here. */
+struct wish {
+	struct app_spec spec;
+	struct strs domains, command, nodes;
+	struct pairs env;
+	struct constraint *labels;
+	size_t labels_n;
+};
+
+static void wish_fini(struct wish *w)
+{
+	strs_fini(&w->domains);
+	strs_fini(&w->command);
+	strs_fini(&w->nodes);
+	pairs_fini(&w->env);
+	for (size_t i = 0; i < w->labels_n; i++)
+		strs_fini(&w->labels[i].values);
+	free(w->labels);
+}
+
+static bool given(const struct json *j, const char *name)
+{
+	enum json_type t = json_type(json_get(j, name));
+
+	return t != JSON_ABSENT && t != JSON_NULL;
+}
+
+static int want_text(const struct json *j, const char *name, const char **out, struct err *err)
+{
+	struct slice s;
+	int rc = json_want_str(j, name, SPEC_TEXT_MAX, &s, err);
+
+	if (!rc)
+		*out = s.p;
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static int want_int(const struct json *j, const char *name, int64_t min, int64_t max, int64_t *out,
+		    struct err *err)
+{
+	int rc = json_want_int(j, name, min, max, out, err);
+
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static int want_numbers(const struct json *j, struct app_spec *s, struct err *err)
+{
+	int64_t replicas = s->replicas, port = s->port, memory = (int64_t)s->memory_bytes;
+	int64_t health_s = s->health_limit_ms / 1000, grace_s = s->stop_grace_s;
+	double cpus = s->cpu_millis / 1000.0;
+	int rc = json_want_real(j, "cpus", 0, CPUS_MAX, &cpus, err);
+
+	if ((rc && rc != -ENOENT) ||
+	    want_int(j, "replicas", 1, SPEC_REPLICAS_MAX, &replicas, err) ||
+	    want_int(j, "port", 0, 65535, &port, err) ||
+	    want_int(j, "memory_bytes", 0, INT64_MAX / 2, &memory, err) ||
+	    want_int(j, "health_timeout_s", 0, HEALTH_LIMIT_MAX_S, &health_s, err) ||
+	    want_int(j, "stop_grace_s", 0, GRACE_MAX_S, &grace_s, err))
+		return -EINVAL;
+	s->replicas = (uint32_t)replicas;
+	s->port = (uint16_t)port;
+	s->memory_bytes = (uint64_t)memory;
+	s->cpu_millis = (uint32_t)(cpus * 1000 + 0.5);
+	s->health_limit_ms = (uint32_t)health_s * 1000;
+	s->stop_grace_s = (uint32_t)grace_s;
+	return 0;
+}
+
+/* {"region": ["eu-west", "eu-north"], "gpu": "true"} */
+static int want_labels(const struct json *j, struct wish *w, struct err *err)
+{
+	const struct json *labels = json_get(j, "labels"), *value;
+	struct slice key;
+	void *it = NULL;
+
+	if (json_type(labels) != JSON_OBJECT || json_len(labels) > SPEC_LABELS_MAX)
+		return err_say(err, -EINVAL,
+			       "member \"labels\": expected an object of at most %u members",
+			       SPEC_LABELS_MAX);
+	w->labels = xcalloc(json_len(labels) + 1, sizeof(*w->labels));
+	while (json_next(labels, &it, &key, &value)) {
+		struct constraint *c = &w->labels[w->labels_n++];
+		int rc = 0;
+
+		c->key = key.p;
+		if (json_type(value) == JSON_STRING) {
+			c->values.items = xcalloc(1, sizeof(*c->values.items));
+			c->values.items[0] = xstrdup(json_cstr(value, ""));
+			c->values.n = 1;
+		} else {
+			rc = strs_load(&c->values, labels, key.p, SPEC_LABELS_MAX, err);
+		}
+		if (rc)
+			return rc;
+	}
+	w->spec.labels = w->labels;
+	w->spec.labels_n = w->labels_n;
+	return 0;
+}
+
+static int want_lists(const struct json *j, struct wish *w, struct err *err)
+{
+	int rc = 0;
+
+	if (given(j, "domains")) {
+		rc = strs_load(&w->domains, j, "domains", SPEC_DOMAINS_MAX, err);
+		w->spec.domains = w->domains;
+	}
+	if (!rc && given(j, "command")) {
+		rc = strs_load(&w->command, j, "command", SPEC_ARGS_MAX, err);
+		w->spec.command = w->command;
+	}
+	if (!rc && given(j, "nodes")) {
+		rc = strs_load(&w->nodes, j, "nodes", SPEC_NODES_MAX, err);
+		w->spec.nodes = w->nodes;
+	}
+	if (!rc && given(j, "env")) {
+		rc = pairs_load(&w->env, j, "env", SPEC_ENV_MAX, err);
+		w->spec.env = w->env;
+	}
+	if (!rc && given(j, "labels"))
+		rc = want_labels(j, w, err);
+	return rc;
+}
+
+/* Names that are taken before any app has one. */
+static int check_console(const struct control *c, const struct app_spec *s, struct err *err)
+{
+	for (size_t i = 0; i < s->domains.n; i++)
+		if (console_owns(slice_str(s->domains.items[i]), c->options->console_host))
+			return err_say(err, -EINVAL, "member \"domains\": %.300s is the console's own name",
+				       s->domains.items[i]);
+	return 0;
+}
+
+static int check_members(const struct json *j, struct err *err)
+{
+	static const char *const known[] = {
+		"image",  "replicas",	  "port",	 "domains",	     "env",
+		"cpus",	  "memory_bytes", "health_path", "health_timeout_s", "nodes",
+		"labels", "strategy",	  "command",	 "stop_grace_s",     "architecture",
+	};
+	const struct json *value;
+	struct slice name;
+	void *it = NULL;
+
+	while (json_next(j, &it, &name, &value)) {
+		bool found = false;
+
+		for (size_t i = 0; i < ARRAY_LEN(known); i++)
+			found |= slice_eq(name, slice_str(known[i]));
+		if (!found)
+			return err_say(err, -EINVAL, "member \"%.*s\": unknown", SLICE_ARG(name));
+	}
+	return 0;
+}
+
+static int parse(const struct json *j, struct wish *w, struct err *err)
+{
+	struct app_spec *s = &w->spec;
+
+	if (check_members(j, err) || want_text(j, "image", &s->image, err) ||
+	    want_numbers(j, s, err) || want_text(j, "health_path", &s->health_path, err) ||
+	    want_text(j, "strategy", &s->strategy, err) ||
+	    want_text(j, "architecture", &s->architecture, err) || want_lists(j, w, err))
+		return -EINVAL;
+	if (!s->image || !*s->image)
+		return err_say(err, -EINVAL, "member \"image\": a new app needs one");
+	if (s->health_path && !*s->health_path)
+		s->health_path = NULL;
+	return spec_check(s, err);
+}
+
+/* A deploy on its way to the domain. */
+struct deploy {
+	struct command *cmd;
+	struct app_spec spec;	/* owned */
+	struct link *via;
+	struct link_op *op;	/* what the image's name means there; NULL: known, or not asked */
+};
+
+static void on_deployed(struct command *cmd, const struct effect_reply *e)
+{
+	const struct app *app = cluster_app(deployer_cluster(cmd->control->deployer), cmd->text);
+	const struct release *rel = app ? app_release(app, e->release) : NULL;
+	struct api_answer a;
+
+	api_answer_begin(&a);
+	json_put_str(&a.o, "app", cmd->text);
+	json_put_int(&a.o, "release", e->release);
+	json_put_str(&a.o, "status",
+		     rel && rel->state == RELEASE_ACTIVE ? "active" : "deploying");
+	json_put_bool(&a.o, "unchanged", e->kind == REPLY_OK);
+	api_answer_send(&a, cmd->r, 202);
+}
+
+static void deploy_free(void *arg)
+{
+	struct deploy *d = arg;
+
+	if (d->op)
+		d->via->ops->cancel(d->op);
+	spec_fini(&d->spec);
+	free(d);
+}
+
+/* <image_id> NULL: what the image's name means now is not known. */
+static void deploy_step(struct deploy *d, const char *image_id)
+{
+	struct command *cmd = d->cmd;
+	struct cluster_event e = { .type = EVENT_DEPLOY };
+
+	e.deploy = (struct event_deploy){ cmd->handle, cmd->text, &d->spec, image_id };
+	deployer_step(cmd->control->deployer, &e);
+}
+
+static void on_resolved(void *arg, const struct link_result *res, const char *id,
+			const char *architecture)
+{
+	struct deploy *d = arg;
+
+	(void)architecture;
+	d->op = NULL;
+	deploy_step(d, res->rc ? NULL : id);
+}
+
+/* This machine's engine, if it runs what is asked for already: a tag may mean another image by now
+ * where people build. (A worker's tag moves only when a release pulls it.) */
+static struct link *way_to_ask(const struct control *c, const struct app *app,
+			       const struct app_spec *spec)
+{
+	char hash[SPEC_HASH_LEN + 1];
+
+	if (!app || !app->current || app->rolling)
+		return NULL;
+	spec_hash(spec, hash);
+	if (strcmp(hash, app->current->spec_hash) != 0)
+		return NULL;
+	LIST_FOR_EACH(r, &app->replicas, struct replica, link) {
+		if (r->release == app->current && r->node->id == NODE_LOCAL_ID)
+			return links_get(c->links, NODE_LOCAL_ID);
+	}
+	return NULL;
+}
+
+static void deploy_begin(struct command *cmd, const struct app_spec *spec)
+{
+	const struct control *c = cmd->control;
+	const struct app *app = cluster_app(deployer_cluster(c->deployer), cmd->text);
+	struct deploy *d = xcalloc(1, sizeof(*d));
+
+	d->cmd = cmd;
+	spec_copy(&d->spec, spec);
+	cmd->state = d;
+	cmd->state_free = deploy_free;
+	d->via = way_to_ask(c, app, &d->spec);
+	if (d->via)
+		d->op = d->via->ops->image_inspect(d->via, d->spec.image, on_resolved, d);
+	else
+		deploy_step(d, NULL);
+}
+
+/* What omitted members keep: the newest release that has not failed. */
+static const struct release *base_of(const struct app *app)
+{
+	if (!app)
+		return NULL;
+	return app->rolling   ? app->rolling
+	       : app->current ? app->current
+			      : LIST_LAST(&app->releases, struct release, link);
+}
+
+static void deploy(struct api_request *r, const char *name, const struct json *j)
+{
+	const struct control *c = r->app;
+	const struct app *app = cluster_app(deployer_cluster(c->deployer), name);
+	const struct release *base = base_of(app);
+	struct wish w = { .spec = { .replicas = 1, .port = PORT_DEFAULT } };
+	struct command *cmd;
+	struct err err;
+
+	if (base)
+		w.spec = base->spec;
+	if (parse(j, &w, &err) || check_console(c, &w.spec, &err)) {
+		api_invalid(r, &err);
+	} else if ((cmd = command_begin(r, on_deployed))) {
+		cmd->text = xstrdup(name);
+		deploy_begin(cmd, &w.spec);
+	}
+	wish_fini(&w);
+}
+
+void api_app_deploy(struct api_request *r)
+{
+	char name[APP_NAME_MAX + 1];
+	struct json *j;
+
+	if (slice_copy(r->params[0], name, sizeof(name)) || !text_is_app_name(slice_str(name))) {
+		reply_problem(
+			r, 400, "Validation Error",
+			"an app's name is 1 to 50 lower-case letters, digits and \"-\", beginning with a letter or digit");
+		return;
+	}
+	j = api_object(r);
+	if (j)
+		deploy(r, name, j);
+	json_free(j);
+}

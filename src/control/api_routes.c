@@ -1,0 +1,230 @@
+/* API, routes: what leads where, and static routes. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "control/api.h"
+#include "control/console.h"
+#include "control/dataplane.h"
+#include "control/deployer.h"
+#include "control/view.h"
+
+#define TARGETS_MAX 100
+
+static void put_counts(struct json_out *o, const struct control *c, const char *host,
+		       const char *path, struct upstream *u)
+{
+	struct route_stats route = { 0 };
+	struct upstream_stats up = { 0 };
+
+	(void)!route_stats(c->front, host, path, &route);
+	if (u)
+		upstream_stats(u, &up);
+	json_put_int(o, "requests", (int64_t)route.requests);
+	json_obj(o, "endpoints");
+	json_put_int(o, "in", up.in);
+	json_put_int(o, "total", up.endpoints);
+	json_obj_end(o);
+}
+
+static void put_app_route(struct json_out *o, const struct control *c, const struct app *app,
+			  const char *domain)
+{
+	struct upstream *u = dataplane_upstream(c->dataplane, app->name);
+	char host[256], path[4097];
+
+	view_split_domain(domain, host, path);
+	json_obj(o, NULL);
+	json_put_str(o, "host", host);
+	json_put_str(o, "path", path);
+	json_put_str(o, "kind", "app");
+	json_put_str(o, "app", app->name);
+	json_arr(o, "targets");
+	LIST_FOR_EACH(r, &app->replicas, struct replica, link) {
+		char target[96];
+
+		if (!r->routed)
+			continue;
+		snprintf(target, sizeof(target), "http://%s:%u", r->ip, r->port);
+		json_put_str(o, NULL, target);
+	}
+	json_arr_end(o);
+	put_counts(o, c, host, path, u);
+	json_obj_end(o);
+}
+
+static void put_static(struct json_out *o, const struct control *c, const struct host *h)
+{
+	json_obj(o, NULL);
+	json_put_str(o, "host", h->name);
+	json_put_str(o, "path", h->path);
+	json_put_str(o, "kind", "static");
+	json_put_null(o, "app");
+	strs_put(&h->targets, o, "targets");
+	put_counts(o, c, h->name, h->path, dataplane_static(c->dataplane, h->name, h->path));
+	json_obj_end(o);
+}
+
+void api_routes_list(struct api_request *r)
+{
+	const struct control *c = r->app;
+	const struct cluster *cluster = deployer_cluster(c->deployer);
+	struct api_answer a;
+	int64_t n = 0;
+
+	api_answer_begin(&a);
+	json_arr(&a.o, "items");
+	LIST_FOR_EACH(app, cluster_apps(cluster), struct app, link) {
+		if (app->deleted || !app->current)
+			continue;
+		for (size_t i = 0; i < app->current->spec.domains.n; i++, n++)
+			put_app_route(&a.o, c, app, app->current->spec.domains.items[i]);
+	}
+	LIST_FOR_EACH(h, cluster_statics(cluster), struct host, link) {
+		put_static(&a.o, c, h);
+		n++;
+	}
+	json_arr_end(&a.o);
+	json_put_int(&a.o, "total", n);
+	api_answer_send(&a, r, 200);
+}
+
+/* "host" or "host/path", checked; the caller's to free(). NULL after 400 was answered. */
+static char *domain_of(struct api_request *r, struct slice host, struct slice path)
+{
+	const struct control *c = r->app;
+	char lower[256];
+
+	if (api_lower(host, lower, sizeof(lower)) || !text_is_host(slice_str(lower))) {
+		reply_problem(r, 400, "Validation Error",
+			      "\"host\": expected a host name, or \"*.\" and one");
+		return NULL;
+	}
+	if (console_owns(slice_str(lower), c->options->console_host)) {
+		reply_problem(r, 409, "Host Taken", "this name is the console's own");
+		return NULL;
+	}
+	if (path.n && (path.p[0] != '/' || path.n > 1024 || memchr(path.p, '?', path.n) ||
+		       memchr(path.p, '#', path.n))) {
+		reply_problem(r, 400, "Validation Error",
+			      "\"path\": expected a path that begins with \"/\"");
+		return NULL;
+	}
+	for (size_t i = 0; i < path.n; i++) {
+		if ((unsigned char)path.p[i] <= ' ' || path.p[i] == 0x7f) {
+			reply_problem(r, 400, "Validation Error",
+				      "\"path\": has a character that no request path can have");
+			return NULL;
+		}
+	}
+	if (path.n <= 1)
+		return xstrdup(lower);
+	return xasprintf("%s%.*s", lower, SLICE_ARG(path));
+}
+
+static int check_targets(const struct strs *targets, struct err *err)
+{
+	struct addr at;
+
+	if (!targets->n)
+		return err_say(err, -EINVAL,
+			       "member \"targets\": expected at least one \"http://ADDRESS:PORT\"");
+	for (size_t i = 0; i < targets->n; i++) {
+		struct slice s = slice_str(targets->items[i]);
+
+		if (!slice_starts(s, SLICE("http://")) ||
+		    addr_parse(&at, slice_of(s.p + 7, s.n - 7), NULL) || !addr_port(&at))
+			return err_say(
+				err, -EINVAL,
+				"member \"targets\": \"%.100s\" is not http://ADDRESS:PORT with a literal address",
+				targets->items[i]);
+	}
+	return 0;
+}
+
+static void on_added(struct command *cmd, const struct effect_reply *e)
+{
+	struct api_answer a;
+	char host[256], path[4097];
+
+	view_split_domain(cmd->text, host, path);
+	api_answer_begin(&a);
+	json_put_str(&a.o, "host", host);
+	json_put_str(&a.o, "path", path);
+	api_answer_send(&a, cmd->r, e->kind == REPLY_CREATED ? 201 : 200);
+}
+
+static void route_add_static(struct api_request *r, const struct json *j)
+{
+	struct cluster_event e = { .type = EVENT_STATIC_ADD };
+	struct slice host, path = { 0 };
+	struct strs targets = { 0 };
+	struct command *cmd;
+	struct err err;
+	char *domain = NULL;
+	int rc = json_want_str(j, "path", 1024, &path, &err);
+
+	if (json_want_str(j, "host", 255, &host, &err)) {
+		reply_problem(r, 400, "Validation Error", "member \"host\": expected a host name");
+	} else if ((rc && rc != -ENOENT) || strs_load(&targets, j, "targets", TARGETS_MAX, &err) ||
+		   check_targets(&targets, &err)) {
+		api_invalid(r, &err);
+	} else if ((domain = domain_of(r, host, path)) && (cmd = command_begin(r, on_added))) {
+		cmd->text = xstrdup(domain);
+		e.route = (struct event_static){ cmd->handle, domain, targets };
+		deployer_step(cmd->control->deployer, &e);
+	}
+	free(domain);
+	strs_fini(&targets);
+}
+
+void api_routes_add(struct api_request *r)
+{
+	struct json *j = api_object(r);
+
+	if (j)
+		route_add_static(r, j);
+	json_free(j);
+}
+
+static void on_removed(struct command *cmd, const struct effect_reply *e)
+{
+	(void)e;
+	reply_empty(cmd->r, 204);
+}
+
+void api_routes_remove(struct api_request *r)
+{
+	const struct control *c = r->app;
+	struct cluster_event e = { .type = EVENT_STATIC_REMOVE };
+	char host[256], path[1100] = "";
+	const struct host *owner;
+	struct command *cmd;
+	char *domain;
+
+	if (api_query(r, "host", host, sizeof(host))) {
+		reply_problem(r, 400, "Validation Error",
+			      "the query must name the route: ?host=…&path=…");
+		return;
+	}
+	(void)!api_query(r, "path", path, sizeof(path));
+	domain = domain_of(r, slice_str(host), slice_str(path));
+	if (!domain)
+		return;
+	owner = cluster_host(deployer_cluster(c->deployer), domain);
+	if (owner && owner->app) {
+		char detail[512];
+
+		snprintf(
+			detail, sizeof(detail),
+			"this route belongs to app %s: deploy it without the domain, or remove the app",
+			owner->app->name);
+		reply_problem(r, 409, "Route Of An App", detail);
+	} else if ((cmd = command_begin(r, on_removed))) {
+		e.route = (struct event_static){ .reply = cmd->handle, .host = domain };
+		deployer_step(cmd->control->deployer, &e);
+	}
+	free(domain);
+}

@@ -1,0 +1,548 @@
+/* Translates between the domain's names and the proxy's objects. */
+#include "control/dataplane.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "base/list.h"
+#include "base/log.h"
+
+struct route_app {
+	struct list endpoints;		/* struct place */
+	struct upstream *upstream;
+	uint32_t hosts;			/* that lead here */
+	char name[64];			/* the map's key */
+};
+
+/* A replica's endpoint. */
+struct place {
+	struct list link;
+	struct route_app *app;
+	struct endpoint *endpoint;
+	uint32_t replica;
+	char *container_id, *started_at;
+	bool draining;
+	bool told; /* draining was asked for by the domain, which waits for the report */
+	bool named;			/* since dataplane_resync_begin() */
+	uint64_t recover_seq;		/* of the recovery probe it answers; 0: none */
+	struct loop_task recovered;	/* it was in already when the probe was asked for */
+	struct dataplane *dataplane;
+};
+
+struct route_host {
+	struct list link;
+	struct route_app *app;		/* NULL: static */
+	struct upstream *fixed;		/* of a static route */
+	char *targets;			/* of a static route, space-separated */
+	bool named;
+	char *host, *path, *key;	/* <key> is the map's: "host/path" */
+};
+
+struct dataplane {
+	struct dataplane_config config;
+	struct front *front;
+	struct map apps, hosts;
+	struct list host_list;
+};
+
+struct dataplane *dataplane_create(const struct dataplane_config *c)
+{
+	struct dataplane *d = xcalloc(1, sizeof(*d));
+	struct hash_key key;
+
+	d->config = *c;
+	hash_key_random(&key);
+	map_init(&d->apps, &key);
+	map_init(&d->hosts, &key);
+	list_init(&d->host_list);
+	return d;
+}
+
+void dataplane_start(struct dataplane *d, struct front *f)
+{
+	d->front = f;
+}
+
+struct front *dataplane_front(const struct dataplane *d)
+{
+	return d->front;
+}
+
+static void place_free(struct place *p)
+{
+	list_remove(&p->link);
+	loop_task_cancel(&p->recovered);
+	endpoint_remove(p->endpoint);
+	free(p->container_id);
+	free(p->started_at);
+	free(p);
+}
+
+static struct route_app *app_get(struct dataplane *d, const char *name)
+{
+	static const struct upstream_policy policy = { .hold = true };
+	struct route_app *a = map_get(&d->apps, slice_str(name));
+
+	if (a)
+		return a;
+	a = xcalloc(1, sizeof(*a));
+	snprintf(a->name, sizeof(a->name), "%s", name);
+	list_init(&a->endpoints);
+	a->upstream = upstream_create(d->front, name, &policy);
+	map_put(&d->apps, slice_str(a->name), a);
+	return a;
+}
+
+/* An app with neither hosts nor endpoints is forgotten. */
+static void app_settle(struct dataplane *d, struct route_app *a)
+{
+	if (a->hosts || !list_empty(&a->endpoints))
+		return;
+	map_del(&d->apps, slice_str(a->name));
+	upstream_destroy(a->upstream);
+	free(a);
+}
+
+static void host_free(struct dataplane *d, struct route_host *h)
+{
+	(void)!route_remove(d->front, h->host, h->path);
+	map_del(&d->hosts, slice_str(h->key));
+	list_remove(&h->link);
+	if (h->fixed)
+		upstream_destroy(h->fixed);
+	if (h->app) {
+		h->app->hosts--;
+		app_settle(d, h->app);
+	}
+	free(h->targets);
+	free(h->host);
+	free(h->path);
+	free(h->key);
+	free(h);
+}
+
+void dataplane_destroy(struct dataplane *d)
+{
+	struct route_app *a;
+	uint32_t at = 0;
+
+	if (!d)
+		return;
+	LIST_FOR_EACH_SAFE(h, &d->host_list, struct route_host, link)
+		host_free(d, h);
+	while ((a = map_next(&d->apps, &at))) {
+		LIST_FOR_EACH_SAFE(p, &a->endpoints, struct place, link)
+			place_free(p);
+		upstream_destroy(a->upstream);
+		free(a);
+	}
+	map_fini(&d->apps);
+	map_fini(&d->hosts);
+	free(d);
+}
+
+/* ---- endpoints ---- */
+
+static struct place *place_find(const struct dataplane *d, const char *app, uint32_t replica,
+				const char *container_id, const char *started_at)
+{
+	struct route_app *a = map_get(&d->apps, slice_str(app));
+
+	if (!a)
+		return NULL;
+	LIST_FOR_EACH(p, &a->endpoints, struct place, link)
+		if (p->replica == replica && strcmp(p->container_id, container_id) == 0 &&
+		    strcmp(p->started_at, started_at) == 0 && !p->draining)
+			return p;
+	return NULL;
+}
+
+static struct place *route_find(const struct dataplane *d, const struct effect_route *r)
+{
+	return place_find(d, r->endpoint.app, r->endpoint.replica, r->endpoint.container_id,
+			  r->endpoint.started_at);
+}
+
+static struct endpoint_ref place_ref(const struct place *p)
+{
+	return (struct endpoint_ref){ p->app->name, p->replica, p->container_id, p->started_at };
+}
+
+static void tell_recovered(struct place *p)
+{
+	const struct dataplane_config *c = &p->dataplane->config;
+	struct op op = { p->app->name, p->replica, p->recover_seq };
+
+	if (!p->recover_seq)
+		return;
+	p->recover_seq = 0;
+	c->reports->recovered(c->arg, &op);
+}
+
+static void on_already_in(void *arg)
+{
+	tell_recovered(arg);
+}
+
+static void place_drain(struct place *p, uint32_t requests_ms, uint32_t tunnels_ms)
+{
+	p->draining = true;
+	p->recover_seq = 0;
+	loop_task_cancel(&p->recovered);
+	endpoint_drain(p->endpoint, requests_ms, tunnels_ms);
+}
+
+void dataplane_route_in(struct dataplane *d, const struct effect_route *r)
+{
+	struct route_app *a = app_get(d, r->endpoint.app);
+	struct place *p = route_find(d, r);
+	char *identity;
+	struct addr at;
+	struct err err;
+
+	if (p) {
+		p->named = true;
+		return;
+	}
+	if (addr_make(&at, slice_str(r->endpoint.ip), r->endpoint.port, &err)) {
+		log_error("route in %s/%u: %s", a->name, r->endpoint.replica, err.text);
+		app_settle(d, a);
+		return;
+	}
+	/* The same replica under another identity has restarted: what is still under way with the
+	 * old container is cut. */
+	LIST_FOR_EACH(old, &a->endpoints, struct place, link) {
+		if (old->replica == r->endpoint.replica && !old->draining) {
+			endpoint_set_out(old->endpoint, true);
+			place_drain(old, 0, 0);
+		}
+	}
+	p = xcalloc(1, sizeof(*p));
+	p->dataplane = d;
+	p->app = a;
+	p->replica = r->endpoint.replica;
+	p->container_id = xstrdup(r->endpoint.container_id);
+	p->started_at = xstrdup(r->endpoint.started_at);
+	p->named = true;
+	loop_task_init(&p->recovered, on_already_in, p);
+	identity = xasprintf("%s@%s", p->container_id, p->started_at);
+	p->endpoint = endpoint_add(a->upstream, &at, identity, (uint64_t)(uintptr_t)p);
+	free(identity);
+	list_push_back(&a->endpoints, &p->link);
+}
+
+void dataplane_route_out(struct dataplane *d, const struct effect_route *r)
+{
+	struct endpoint_ref ref = { r->endpoint.app, r->endpoint.replica, r->endpoint.container_id,
+				    r->endpoint.started_at };
+	struct route_app *a = map_get(&d->apps, slice_str(ref.app));
+	struct place *p = route_find(d, r);
+
+	if (p) {
+		p->told = true;
+		place_drain(p, d->config.request_drain_ms, d->config.tunnel_drain_ms);
+		return;
+	}
+	/* Draining already: the report is on its way. */
+	if (a) {
+		LIST_FOR_EACH(old, &a->endpoints, struct place, link) {
+			if (old->replica == ref.replica &&
+			    strcmp(old->container_id, ref.container_id) == 0 &&
+			    strcmp(old->started_at, ref.started_at) == 0) {
+				old->told = true;
+				return;
+			}
+		}
+	}
+	d->config.reports->drained(d->config.arg, &ref);
+}
+
+bool dataplane_failed(struct dataplane *d, const struct effect_route *r)
+{
+	struct place *p = route_find(d, r);
+	struct endpoint_view view;
+
+	if (!p)
+		return false;
+	endpoint_view(p->endpoint, &view);
+	/* One that the data path took out itself keeps its own probing. */
+	if (view.state == ENDPOINT_IN) {
+		log_info("endpoint=%s/%u out %s", p->app->name, p->replica,
+			 r->reason ? r->reason : "its node says so");
+		endpoint_set_out(p->endpoint, false);
+	}
+	return true;
+}
+
+bool dataplane_recover(struct dataplane *d, const struct effect_probe *e)
+{
+	struct place *p = place_find(d, e->endpoint.app, e->endpoint.replica,
+				     e->endpoint.container_id, e->endpoint.started_at);
+	struct endpoint_view view;
+
+	if (!p)
+		return false;
+	p->recover_seq = e->op.seq;
+	endpoint_view(p->endpoint, &view);
+	if (view.state == ENDPOINT_IN)
+		loop_later(d->config.loop, &p->recovered);
+	return true;
+}
+
+void dataplane_recover_cancel(struct dataplane *d, const struct op *op)
+{
+	struct route_app *a = map_get(&d->apps, slice_str(op->app));
+
+	if (!a)
+		return;
+	LIST_FOR_EACH(p, &a->endpoints, struct place, link) {
+		if (p->replica == op->replica && p->recover_seq == op->seq) {
+			p->recover_seq = 0;
+			loop_task_cancel(&p->recovered);
+		}
+	}
+}
+
+/* ---- what the proxy reports ---- */
+
+static struct place *place_of(struct endpoint *e)
+{
+	return (struct place *)(uintptr_t)endpoint_tag(e);
+}
+
+static void on_failed(void *arg, struct endpoint *e, enum endpoint_fault fault, const char *why)
+{
+	static const enum upstream_failure as[] = {
+		[FAULT_REFUSED] = UPSTREAM_REFUSED,
+		[FAULT_EARLY_EOF] = UPSTREAM_EARLY_EOF,
+		[FAULT_TIMEOUT] = UPSTREAM_TIMEOUT,
+		[FAULT_UNREACHABLE] = UPSTREAM_UNREACHABLE,
+	};
+	struct dataplane *d = arg;
+	struct place *p = place_of(e);
+	struct endpoint_ref ref;
+
+	if (!p)
+		return;		/* a static route's: nobody but the proxy cares */
+	log_info("endpoint=%s/%u out %s", p->app->name, p->replica, why);
+	if (p->draining)
+		return;
+	ref = place_ref(p);
+	d->config.reports->failed(d->config.arg, &ref, as[fault]);
+}
+
+static void on_recovered(void *arg, struct endpoint *e)
+{
+	struct place *p = place_of(e);
+
+	(void)arg;
+	if (!p)
+		return;
+	log_info("endpoint=%s/%u in again", p->app->name, p->replica);
+	tell_recovered(p);
+}
+
+static void on_drained(void *arg, struct endpoint *e, unsigned cut)
+{
+	struct dataplane *d = arg;
+	struct place *p = place_of(e);
+	struct route_app *a;
+	struct endpoint_ref ref;
+	char *container_id, *started_at;
+	char app[64];
+	bool told;
+
+	if (!p)
+		return;
+	a = p->app;
+	told = p->told;
+	if (cut)
+		log_warn("endpoint=%s/%u drained, %u requests were cut at the limit", a->name,
+			 p->replica, cut);
+	snprintf(app, sizeof(app), "%s", a->name);
+	container_id = xstrdup(p->container_id);
+	started_at = xstrdup(p->started_at);
+	ref = (struct endpoint_ref){ app, p->replica, container_id, started_at };
+	place_free(p);
+	app_settle(d, a);
+	if (told)
+		d->config.reports->drained(d->config.arg, &ref);
+	free(container_id);
+	free(started_at);
+}
+
+const struct front_reports dataplane_front_reports = {
+	.failed = on_failed,
+	.recovered = on_recovered,
+	.drained = on_drained,
+};
+
+/* ---- hosts ---- */
+
+static char *host_key(const char *host, const char *path)
+{
+	return xasprintf("%s%s", host, path);
+}
+
+static struct route_host *host_find(const struct dataplane *d, const char *host, const char *path)
+{
+	char *key = host_key(host, path);
+	struct route_host *h = map_get(&d->hosts, slice_str(key));
+
+	free(key);
+	return h;
+}
+
+static void host_add(struct dataplane *d, const struct effect_host *e, struct route_app *app,
+		     struct upstream *fixed, char *take_targets)
+{
+	struct route_host *h = xcalloc(1, sizeof(*h));
+	int rc;
+
+	h->host = xstrdup(e->host);
+	h->path = xstrdup(e->path);
+	h->key = host_key(e->host, e->path);
+	h->app = app;
+	h->fixed = fixed;
+	h->targets = take_targets;
+	h->named = true;
+	if (app)
+		app->hosts++;
+	list_push_back(&d->host_list, &h->link);
+	map_put(&d->hosts, slice_str(h->key), h);
+	rc = route_add(d->front, h->host, h->path, app ? app->upstream : fixed);
+	if (rc)
+		log_error("route %s%s: %s", h->host, h->path, strerror(-rc));
+}
+
+void dataplane_host_set(struct dataplane *d, const struct effect_host *e)
+{
+	struct route_host *h = host_find(d, e->host, e->path);
+	struct route_app *a;
+
+	if (h && h->app && strcmp(h->app->name, e->app) == 0) {
+		h->named = true;
+		return;
+	}
+	a = app_get(d, e->app);
+	if (h)
+		host_free(d, h);
+	host_add(d, e, a, NULL, NULL);
+}
+
+static char *join_targets(const struct strs *targets)
+{
+	struct buf b;
+
+	buf_init(&b, 0);
+	for (size_t i = 0; i < targets->n; i++)
+		buf_printf(&b, "%s%s", i ? " " : "", targets->items[i]);
+	return buf_steal(&b);
+}
+
+static void add_target(struct upstream *u, const char *target)
+{
+	struct slice s = slice_str(target);
+	struct addr at;
+	struct err err;
+
+	if (slice_starts(s, SLICE("http://")))
+		s = slice_of(s.p + 7, s.n - 7);
+	if (addr_parse(&at, s, &err))
+		log_error("target %s of %s: %s", target, upstream_name(u), err.text);
+	else
+		endpoint_add(u, &at, "", 0);
+}
+
+void dataplane_host_static(struct dataplane *d, const struct effect_host *e)
+{
+	static const struct upstream_policy policy = { 0 };
+	struct route_host *h = host_find(d, e->host, e->path);
+	char *targets = join_targets(&e->targets), *name;
+	struct upstream *u;
+
+	if (h && h->targets && strcmp(h->targets, targets) == 0) {
+		h->named = true;
+		free(targets);
+		return;
+	}
+	if (h)
+		host_free(d, h);
+	name = host_key(e->host, e->path);
+	u = upstream_create(d->front, name, &policy);
+	for (size_t i = 0; i < e->targets.n; i++)
+		add_target(u, e->targets.items[i]);
+	host_add(d, e, NULL, u, targets);
+	free(name);
+}
+
+void dataplane_host_del(struct dataplane *d, const char *host, const char *path)
+{
+	struct route_host *h = host_find(d, host, path);
+
+	if (h)
+		host_free(d, h);
+}
+
+/* ---- starting over ---- */
+
+void dataplane_resync_begin(struct dataplane *d)
+{
+	struct route_app *a;
+	uint32_t at = 0;
+
+	LIST_FOR_EACH(h, &d->host_list, struct route_host, link)
+		h->named = false;
+	while ((a = map_next(&d->apps, &at)))
+		LIST_FOR_EACH(p, &a->endpoints, struct place, link)
+			p->named = false;
+}
+
+void dataplane_resync_end(struct dataplane *d)
+{
+	struct route_app *a;
+	uint32_t at = 0;
+
+	while ((a = map_next(&d->apps, &at)))
+		LIST_FOR_EACH(p, &a->endpoints, struct place, link)
+			if (!p->named && !p->draining)
+				place_drain(p, d->config.request_drain_ms,
+					    d->config.tunnel_drain_ms);
+	LIST_FOR_EACH_SAFE(h, &d->host_list, struct route_host, link)
+		if (!h->named)
+			host_free(d, h);
+}
+
+/* ---- listings ---- */
+
+struct upstream *dataplane_upstream(const struct dataplane *d, const char *app)
+{
+	struct route_app *a = map_get(&d->apps, slice_str(app));
+
+	return a ? a->upstream : NULL;
+}
+
+struct upstream *dataplane_static(const struct dataplane *d, const char *host, const char *path)
+{
+	struct route_host *h = host_find(d, host, path);
+
+	return h ? h->fixed : NULL;
+}
+
+bool dataplane_view(const struct dataplane *d, const char *app, uint32_t replica,
+		    struct endpoint_view *out)
+{
+	struct route_app *a = map_get(&d->apps, slice_str(app));
+
+	if (!a)
+		return false;
+	LIST_FOR_EACH(p, &a->endpoints, struct place, link) {
+		if (p->replica == replica) {
+			endpoint_view(p->endpoint, out);
+			return true;
+		}
+	}
+	return false;
+}

@@ -1,0 +1,553 @@
+/* Runs the domain's slow effects and turns their ends into events. A job that is cancelled says
+ * nothing; every other one says one thing. */
+#include "control/effects.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "control/control.h"
+#include "control/dataplane.h"
+#include "control/deployer.h"
+#include "control/images.h"
+#include "control/links.h"
+#include "control/registry.h"
+#include "proxy/probe.h"
+
+#define LOG_TAIL_MAX_BYTES 16384
+#define PROBE_INTERVAL_MS 250
+#define PROBE_INTERVAL_MAX_MS 5000
+
+struct job {
+	struct list link;
+	struct effects *fx;
+	enum effect_type type;
+	int64_t node_id;
+	char app[64];
+	uint32_t replica;
+	uint64_t seq;			/* the map's key */
+	struct link_op *op;		/* one of these runs */
+	struct link *via;		/* what <op> belongs to */
+	struct image_ensure *image;
+	struct probe *probe;
+	struct loop_task late; /* or the answer is known, and given at the end of the turn */
+	enum rpc_outcome outcome;	/* of <late> */
+	const char *error;
+	struct buf text;		/* of a log tail */
+};
+
+struct effects {
+	struct control *control;
+	struct list jobs;
+	struct map by_seq;
+	uint32_t running;
+};
+
+void container_started(uint64_t started_at_ms, char *out)
+{
+	if (started_at_ms)
+		text_time(started_at_ms, true, out);
+	else
+		out[0] = '\0';
+}
+
+static enum container_state state_from(const char *status)
+{
+	static const struct {
+		const char *word;
+		enum container_state state;
+	} words[] = {
+		{ "Created", CONTAINER_CREATED },	{ "Running", CONTAINER_RUNNING },
+		{ "Paused", CONTAINER_PAUSED },		{ "Exited", CONTAINER_EXITED },
+		{ "Stopped", CONTAINER_EXITED },	{ "Dead", CONTAINER_DEAD },
+		{ "Restarting", CONTAINER_RESTARTING },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (strcmp(words[i].word, status) == 0)
+			return words[i].state;
+	return CONTAINER_DEAD;
+}
+
+void container_info_from(struct container_info *out, const struct wire_container *w, char *started)
+{
+	const char *spec = pairs_get(&w->labels, WIRE_LABEL_SPEC);
+
+	container_started(w->started_at_ms, started);
+	*out = (struct container_info){
+		.container_id = w->id,
+		.name = w->name,
+		.state = state_from(w->status),
+		.started_at = started,
+		.exit_code = w->exit_code,
+		.oom_killed = w->oom_killed,
+		.restart_count = w->restart_count,
+		.spec_hash = spec ? spec : "",
+	};
+}
+
+struct effects *effects_create(struct control *c)
+{
+	struct effects *fx = xcalloc(1, sizeof(*fx));
+	struct hash_key key;
+
+	fx->control = c;
+	list_init(&fx->jobs);
+	hash_key_random(&key);
+	map_init(&fx->by_seq, &key);
+	return fx;
+}
+
+uint32_t effects_running(const struct effects *fx)
+{
+	return fx->running;
+}
+
+/* ---- the life of a job ---- */
+
+static struct slice seq_key(const uint64_t *seq)
+{
+	return slice_of(seq, sizeof(*seq));
+}
+
+static void job_free(struct job *j)
+{
+	struct effects *fx = j->fx;
+
+	list_remove(&j->link);
+	map_del(&fx->by_seq, seq_key(&j->seq));
+	fx->running--;
+	loop_task_cancel(&j->late);
+	buf_fini(&j->text);
+	free(j);
+}
+
+static void job_stop(struct job *j)
+{
+	if (j->op)
+		j->via->ops->cancel(j->op);
+	if (j->image)
+		image_ensure_cancel(j->image);
+	if (j->probe)
+		probe_cancel(j->probe);
+	j->op = NULL;
+	j->image = NULL;
+	j->probe = NULL;
+}
+
+static struct event_result job_result(const struct job *j, enum rpc_outcome outcome,
+				      const char *error)
+{
+	struct event_result r = {
+		.op = { j->app, j->replica, j->seq },
+		.outcome = outcome,
+		.error = outcome == RPC_OK ? NULL : error ? error : "no reason was given",
+	};
+
+	return r;
+}
+
+/* Tells the domain and frees the job; <e> may borrow from both the job and the caller. */
+static void job_end(struct job *j, const struct cluster_event *e)
+{
+	struct control *c = j->fx->control;
+
+	j->op = NULL;
+	j->image = NULL;
+	j->probe = NULL;
+	list_remove(&j->link);
+	map_del(&j->fx->by_seq, seq_key(&j->seq));
+	deployer_step(c->deployer, e);
+	job_free(j);
+}
+
+static enum rpc_outcome outcome_of(const struct link_result *res)
+{
+	switch (res->rc) {
+	case 0:
+		return RPC_OK;
+	case -ENOENT:
+		return RPC_NOT_FOUND;
+	case -EEXIST:
+		return RPC_CONFLICT;
+	case -EADDRINUSE:
+		return RPC_ADDRESS_TAKEN;
+	case -ECOMM:
+	case -ETIMEDOUT:
+		return RPC_TRANSPORT;
+	default:
+		return RPC_ERROR;
+	}
+}
+
+static enum event_type event_of(enum effect_type type)
+{
+	switch (type) {
+	case EFFECT_IMAGE_ENSURE:
+		return EVENT_IMAGE_DONE;
+	case EFFECT_CREATE:
+		return EVENT_CREATE_DONE;
+	case EFFECT_INSPECT:
+		return EVENT_INSPECT_DONE;
+	case EFFECT_LOG_TAIL:
+		return EVENT_LOG_TAIL_DONE;
+	case EFFECT_STOP:
+		return EVENT_STOP_DONE;
+	default:
+		return EVENT_REMOVE_DONE;
+	}
+}
+
+/* An end without content: a failure of any kind, or a stop or removal that worked. */
+static void job_end_plain(struct job *j, enum rpc_outcome outcome, const char *error)
+{
+	struct cluster_event e = { .type = event_of(j->type) };
+
+	switch (j->type) {
+	case EFFECT_IMAGE_ENSURE:
+		e.image.result = job_result(j, outcome, error);
+		break;
+	case EFFECT_CREATE:
+	case EFFECT_INSPECT:
+		e.container_done.result = job_result(j, outcome, error);
+		break;
+	case EFFECT_LOG_TAIL:
+		e.log_tail.result = job_result(j, outcome, error);
+		break;
+	case EFFECT_PROBE_START:
+		e.type = EVENT_PROBE_DONE;
+		e.probe = (struct event_probe_done){ .op = { j->app, j->replica, j->seq },
+						     .healthy = outcome == RPC_OK,
+						     .reason = error };
+		break;
+	default:
+		e.result = job_result(j, outcome, error);
+		break;
+	}
+	job_end(j, &e);
+}
+
+static void on_late(void *arg)
+{
+	struct job *j = arg;
+
+	job_end_plain(j, j->outcome, j->error);
+}
+
+static void job_end_late(struct job *j, enum rpc_outcome outcome, const char *error)
+{
+	j->outcome = outcome;
+	j->error = error;
+	loop_later(j->fx->control->loop, &j->late);
+}
+
+static struct job *job_new(struct effects *fx, enum effect_type type, const struct op *op,
+			   int64_t node_id)
+{
+	struct job *j = xcalloc(1, sizeof(*j));
+
+	j->fx = fx;
+	j->type = type;
+	j->node_id = node_id;
+	snprintf(j->app, sizeof(j->app), "%s", op->app ? op->app : "");
+	j->replica = op->replica;
+	j->seq = op->seq;
+	buf_init(&j->text, 4 * LOG_TAIL_MAX_BYTES);
+	loop_task_init(&j->late, on_late, j);
+	list_push_back(&fx->jobs, &j->link);
+	map_put(&fx->by_seq, seq_key(&j->seq), j);
+	fx->running++;
+	return j;
+}
+
+void effects_drop_node(struct effects *fx, int64_t node_id)
+{
+	LIST_FOR_EACH(j, &fx->jobs, struct job, link) {
+		if (j->node_id != node_id || (!j->op && !j->image))
+			continue;
+		job_stop(j);
+		job_end_late(j, RPC_TRANSPORT, "the way to the node changed");
+	}
+}
+
+void effects_cancel_all(struct effects *fx)
+{
+	LIST_FOR_EACH_SAFE(j, &fx->jobs, struct job, link) {
+		job_stop(j);
+		job_free(j);
+	}
+}
+
+void effects_destroy(struct effects *fx)
+{
+	if (!fx)
+		return;
+	effects_cancel_all(fx);
+	map_fini(&fx->by_seq);
+	free(fx);
+}
+
+/* ---- calls to nodes ---- */
+
+static void on_container(void *arg, const struct link_result *res, const struct wire_container *w)
+{
+	struct job *j = arg;
+	struct cluster_event e = { .type = event_of(j->type) };
+	char started[32];
+
+	if (res->rc) {
+		job_end_plain(j, outcome_of(res), res->error);
+		return;
+	}
+	e.container_done.result = job_result(j, RPC_OK, NULL);
+	container_info_from(&e.container_done.info, w, started);
+	job_end(j, &e);
+}
+
+static void on_deployed(void *arg, const struct link_result *res, const struct wire_deployed *d)
+{
+	struct job *j = arg;
+	struct cluster_event e = { .type = EVENT_CREATE_DONE };
+	char started[32];
+
+	if (res->rc) {
+		job_end_plain(j, outcome_of(res), res->error);
+		return;
+	}
+	container_started(d->started_at_ms, started);
+	e.container_done.result = job_result(j, RPC_OK, NULL);
+	e.container_done.info = (struct container_info){
+		.container_id = d->container_id,
+		.name = d->container_name,
+		.state = state_from(d->status),
+		.started_at = started,
+		.spec_hash = "",
+	};
+	job_end(j, &e);
+}
+
+static void on_plain(void *arg, const struct link_result *res)
+{
+	job_end_plain(arg, outcome_of(res), res->error);
+}
+
+static void on_image(void *arg, const struct link_result *res, const char *image_id)
+{
+	struct job *j = arg;
+	struct cluster_event e = { .type = EVENT_IMAGE_DONE };
+
+	if (res->rc) {
+		job_end_plain(j, outcome_of(res), res->error);
+		return;
+	}
+	e.image.result = job_result(j, RPC_OK, NULL);
+	e.image.image_id = image_id;
+	job_end(j, &e);
+}
+
+/* Keeps the end of what comes. */
+static size_t on_log_data(void *arg, const char *p, size_t n)
+{
+	struct job *j = arg;
+
+	if (j->text.len + n > j->text.max)
+		buf_consume(&j->text, MIN(j->text.len, n));
+	if (buf_append(&j->text, p, n))
+		buf_clear(&j->text);
+	if (j->text.len > 2 * LOG_TAIL_MAX_BYTES)
+		buf_consume(&j->text, j->text.len - LOG_TAIL_MAX_BYTES);
+	return n;
+}
+
+static void on_log_done(void *arg, const struct link_result *res)
+{
+	struct job *j = arg;
+	struct cluster_event e = { .type = EVENT_LOG_TAIL_DONE };
+
+	if (res->rc) {
+		job_end_plain(j, outcome_of(res), res->error);
+		return;
+	}
+	if (j->text.len > LOG_TAIL_MAX_BYTES)
+		buf_consume(&j->text, j->text.len - LOG_TAIL_MAX_BYTES);
+	e.log_tail.result = job_result(j, RPC_OK, NULL);
+	e.log_tail.text = j->text.len ? j->text.data : "";
+	job_end(j, &e);
+}
+
+static void run_create(struct job *j, const struct effect_create *e)
+{
+	struct control *c = j->fx->control;
+	struct wire_port port = { .host_port = e->host_port, .container_port = e->container_port };
+	struct wire_deploy d = {
+		.image_name = (char *)(e->image_id && *e->image_id ? e->image_id : e->image),
+		.container_name = (char *)e->name,
+		.env = e->env,
+		.labels = e->labels,
+		.restart_policy = WIRE_RESTART_UNLESS_STOPPED,
+		.cpu_limit = e->cpu_millis / 1000.0,
+		.memory_limit_mb = (e->memory_bytes + (1u << 20) - 1) >> 20,
+		.stop_timeout_s = e->stop_grace_s,
+		.spec_hash = (char *)e->spec_hash,
+		.command = NULL,
+	};
+	char **command = NULL;
+
+	if (e->static_ip) {
+		d.network_name = c->network_name;
+		d.static_ip = (char *)e->static_ip;
+	} else if (e->container_port && e->host_port) {
+		snprintf(port.host_ip, sizeof(port.host_ip), "%s", e->host_ip ? e->host_ip : "");
+		d.ports = &port;
+		d.nports = 1;
+	}
+	if (e->command.n) {
+		command = xcalloc(e->command.n + 1, sizeof(*command));
+		for (size_t i = 0; i < e->command.n; i++)
+			command[i] = (char *)e->command.items[i];
+		d.command = command;
+	}
+	j->op = j->via->ops->deploy(j->via, &d, on_deployed, j);
+	free(command);
+}
+
+static void run_image(struct job *j, const struct effect_image *e)
+{
+	struct control *c = j->fx->control;
+	struct link *here = links_get(c->links, NODE_LOCAL_ID);
+	char *auth = registry_auth(c, e->image);
+	char *tag = xasprintf("temps/%s:%u", e->op.app, e->release);
+	struct image_ask ask = { .loop = c->loop,
+				 .via = j->via,
+				 .source = here == j->via ? NULL : here,
+				 .image = e->image,
+				 .image_id = e->image_id,
+				 .registry_auth = auth,
+				 .tag = tag };
+
+	j->image = image_ensure_begin(&ask, on_image, j);
+	free(tag);
+	registry_auth_free(auth);
+}
+
+static void run_container(struct job *j, const struct effect_container *e)
+{
+	static const struct link_stream log_stream = { .data = on_log_data, .done = on_log_done };
+	struct link_logs logs = { .tail = e->lines };
+	struct link *l = j->via;
+
+	switch (j->type) {
+	case EFFECT_INSPECT:
+		j->op = l->ops->info(l, *e->container_id ? e->container_id : e->name, on_container,
+				     j);
+		break;
+	case EFFECT_LOG_TAIL:
+		j->op = l->ops->logs(l, e->container_id, &logs, &log_stream, j);
+		break;
+	case EFFECT_STOP:
+		j->op = l->ops->stop(l, e->container_id, e->grace_s, on_plain, j);
+		break;
+	default:
+		j->op = l->ops->remove(l, e->container_id, on_plain, j);
+		break;
+	}
+}
+
+/* ---- probes ---- */
+
+static void on_probed(void *arg, int rc, const char *why)
+{
+	job_end_plain(arg, rc ? RPC_ERROR : RPC_OK, rc ? why : NULL);
+}
+
+static void run_probe(struct effects *fx, const struct effect_probe *e)
+{
+	struct control *c = fx->control;
+	struct probe_config p = {
+		.path = e->path,
+		.host = e->host,
+		.interval_ms = PROBE_INTERVAL_MS,
+		.interval_max_ms =
+			e->mode == PROBE_GATE ? PROBE_INTERVAL_MS : PROBE_INTERVAL_MAX_MS,
+		.need = e->mode == PROBE_GATE && e->path ? 2 : 1,
+		.limit_ms = e->mode == PROBE_GATE ? e->limit_ms : 0,
+	};
+	struct job *j;
+	struct err err;
+
+	if (e->mode == PROBE_RECOVER && dataplane_recover(c->dataplane, e))
+		return;
+	j = job_new(fx, EFFECT_PROBE_START, &e->op, e->endpoint.node_id);
+	if (addr_make(&p.at, slice_str(e->endpoint.ip), e->endpoint.port, &err)) {
+		job_end_late(j, RPC_ERROR, "its address is not one");
+		return;
+	}
+	j->probe = probe_begin(c->front, &p, on_probed, j);
+	if (!j->probe)
+		job_end_late(j, RPC_ERROR, "too many probes are running");
+}
+
+static void cancel_probe(struct effects *fx, const struct op *op)
+{
+	struct job *j = map_get(&fx->by_seq, seq_key(&op->seq));
+
+	dataplane_recover_cancel(fx->control->dataplane, op);
+	if (!j || j->type != EFFECT_PROBE_START)
+		return;
+	job_stop(j);
+	job_free(j);
+}
+
+/* ---- the way in ---- */
+
+static void run_call(struct effects *fx, const struct effect *e, const struct op *op,
+		     int64_t node_id)
+{
+	struct job *j;
+
+	if (map_get(&fx->by_seq, seq_key(&op->seq)))
+		return;
+	j = job_new(fx, e->type, op, node_id);
+	j->via = links_get(fx->control->links, node_id);
+	if (!j->via) {
+		job_end_late(j, RPC_TRANSPORT,
+			     node_id == NODE_LOCAL_ID ? "no Docker Engine answers on this machine"
+						      : "there is no way to the node");
+		return;
+	}
+	if (e->type == EFFECT_IMAGE_ENSURE)
+		run_image(j, &e->image);
+	else if (e->type == EFFECT_CREATE)
+		run_create(j, &e->create);
+	else
+		run_container(j, &e->container);
+}
+
+void effects_run(struct effects *fx, const struct effect *e)
+{
+	switch (e->type) {
+	case EFFECT_IMAGE_ENSURE:
+		run_call(fx, e, &e->image.op, e->image.node_id);
+		break;
+	case EFFECT_CREATE:
+		run_call(fx, e, &e->create.op, e->create.node_id);
+		break;
+	case EFFECT_INSPECT:
+	case EFFECT_LOG_TAIL:
+	case EFFECT_STOP:
+	case EFFECT_REMOVE:
+		run_call(fx, e, &e->container.op, e->container.node_id);
+		break;
+	case EFFECT_PROBE_START:
+		if (!map_get(&fx->by_seq, seq_key(&e->probe.op.seq)))
+			run_probe(fx, &e->probe);
+		break;
+	case EFFECT_PROBE_CANCEL:
+		cancel_probe(fx, &e->probe.op);
+		break;
+	default:
+		break;
+	}
+}

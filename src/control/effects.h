@@ -1,0 +1,29 @@
+/* The effects that take time: calls to nodes and probes, each a job that ends in exactly one event
+ * for the domain. */
+#ifndef TEMPS_CONTROL_EFFECTS_H
+#define TEMPS_CONTROL_EFFECTS_H
+
+#include "agent/wire.h"
+#include "sched/batch.h"
+
+struct control;
+struct effects;
+
+struct effects *effects_create(struct control *c);
+void effects_destroy(struct effects *fx);
+/* Of the types IMAGE_ENSURE … PROBE_CANCEL. A sequence number that is running already is ignored.
+ */
+void effects_run(struct effects *fx, const struct effect *e);
+/* The node's link ends: its jobs answer RPC_TRANSPORT, later. */
+void effects_drop_node(struct effects *fx, int64_t node_id);
+/* Ends everything without an event. */
+void effects_cancel_all(struct effects *fx);
+uint32_t effects_running(const struct effects *fx);
+
+/* A container as the domain wants it; <started> (32 bytes) is where its start time is written.
+ * Borrows from <w>. */
+void container_info_from(struct container_info *out, const struct wire_container *w, char *started);
+/* What names a container's start everywhere in the domain: "" for one that never started. */
+void container_started(uint64_t started_at_ms, char *out);
+
+#endif

@@ -1,0 +1,87 @@
+/* Translates states of the domain for people. */
+#include "control/view.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *view_replica_state(const struct replica *r)
+{
+	switch (r->state) {
+	case REPLICA_PLACED:
+		return r->op_seq ? "image" : "placing";
+	case REPLICA_STARTING:
+		return *r->container_id ? "starting" : "creating";
+	case REPLICA_PROBING:
+	case REPLICA_HEALTHY:
+		return "checking";
+	case REPLICA_READY:
+		if (r->away)
+			return "lost";
+		return r->routed || !r->port ? "ready" : "out";
+	case REPLICA_DRAINING:
+		return "draining";
+	case REPLICA_TAILING:
+		return "failed";
+	default:
+		return r->failed ? "failed" : "stopping";
+	}
+}
+
+const char *view_release_state(const struct release *r)
+{
+	switch (r->state) {
+	case RELEASE_ROLLING:
+		return "deploying";
+	case RELEASE_ACTIVE:
+		return "active";
+	case RELEASE_FAILED:
+		return "failed";
+	default:
+		return "superseded";
+	}
+}
+
+static uint32_t ready_of(const struct app *a, const struct release *rel)
+{
+	uint32_t n = 0;
+
+	LIST_FOR_EACH(r, &a->replicas, struct replica, link)
+		n += r->release == rel && r->state == REPLICA_READY && !r->away &&
+		     (r->routed || !r->port);
+	return n;
+}
+
+static bool crash_loops(const struct app *a)
+{
+	LIST_FOR_EACH(r, &a->replicas, struct replica, link)
+		if (r->degraded && r->state == REPLICA_READY)
+			return true;
+	return false;
+}
+
+struct view_app view_app(const struct app *a)
+{
+	struct view_app v = { .status = "stopped" };
+	const struct release *last = LIST_LAST(&a->releases, struct release, link);
+
+	v.release = a->current ? a->current : a->rolling ? a->rolling : last;
+	if (v.release) {
+		v.want = v.release->spec.replicas;
+		v.ready = ready_of(a, v.release);
+	}
+	if (a->rolling)
+		v.status = "deploying";
+	else if (a->current)
+		v.status = v.ready < v.want || crash_loops(a) ? "degraded" : "running";
+	else if (last && last->state == RELEASE_FAILED)
+		v.status = "failed";
+	return v;
+}
+
+void view_split_domain(const char *domain, char *host, char *path)
+{
+	size_t n = strcspn(domain, "/");
+
+	snprintf(host, 256, "%.*s", (int)n, domain);
+	snprintf(path, 4097, "%s", domain[n] ? domain + n : "/");
+}

@@ -1,0 +1,23 @@
+/* The domain's states in the words of the API. */
+#ifndef TEMPS_CONTROL_VIEW_H
+#define TEMPS_CONTROL_VIEW_H
+
+#include "sched/app.h"
+
+/* placing, image, creating, starting, checking, ready, out, draining, stopping, failed, lost */
+const char *view_replica_state(const struct replica *r);
+/* pending, deploying, active, superseded, failed */
+const char *view_release_state(const struct release *r);
+
+struct view_app {
+	const char *status;	/* running, deploying, degraded, failed, stopped */
+	/* the one that counts: the current one, else the rolling one, else the last; NULL: none */
+	const struct release *release;
+	uint32_t want, ready;
+};
+struct view_app view_app(const struct app *a);
+
+/* "host/path" or "host" as two texts: <host> takes 256 bytes, <path> 4097. */
+void view_split_domain(const char *domain, char *host, char *path);
+
+#endif
