@@ -1,0 +1,171 @@
+/* temps apps | ps | releases | rm: what runs. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+
+/* "/api/apps/<app><tail>", the caller's to free(). */
+static char *app_path(const char *app, const char *tail)
+{
+	char *name = cli_escape(app);
+	char *path = xasprintf("/api/apps/%s%s", name, tail);
+
+	free(name);
+	return path;
+}
+
+static void app_row(struct table *t, const struct json *a)
+{
+	const struct json *replicas = json_get(a, "replicas"), *domains = json_get(a, "domains");
+
+	table_str(t, a, "name");
+	table_str(t, a, "status");
+	table_int(t, a, "release");
+	table_cellf(t, "%lld/%lld", (long long)json_int(json_get(replicas, "ready"), 0),
+		    (long long)json_int(json_get(replicas, "want"), 0));
+	table_str(t, a, "image");
+	table_cellf(t, "%s%s", json_cstr(json_at(domains, 0), ""), json_len(domains) > 1 ? ", …" : "");
+}
+
+static int apps(struct cli *c, int argc, char **argv)
+{
+	static const char *const columns[] = { "APP", "STATUS", ">RELEASE", ">READY", "IMAGE", "DOMAINS", NULL };
+
+	return cli_list(c, argc, argv, "/api/apps", "items", columns, app_row);
+}
+
+/* GET below one app, named by the only argument. */
+static int app_list(struct cli *c, int argc, char **argv, const char *tail, const char *const *columns,
+		    void (*row)(struct table *t, const struct json *item))
+{
+	char *path;
+	int code = cli_parse(c, argc, argv, NULL, 1, 1);
+
+	if (code >= 0)
+		return code;
+	path = app_path(argv[0], tail);
+	code = cli_list_path(c, path, "items", columns, row);
+	free(path);
+	return code;
+}
+
+static void replica_row(struct table *t, const struct json *r)
+{
+	table_str(t, r, "name");
+	table_int(t, r, "release");
+	table_str(t, r, "node");
+	table_str(t, r, "state");
+	table_str(t, r, "address");
+	table_int(t, r, "restarts");
+	table_int(t, r, "in_flight");
+	table_age(t, r, "started_at");
+	table_str(t, r, "reason");
+}
+
+static int ps(struct cli *c, int argc, char **argv)
+{
+	static const char *const columns[] = { "REPLICA", ">RELEASE", "NODE", "STATE", "ADDRESS", ">RESTARTS", ">IN FLIGHT",
+					       "STARTED", "REASON", NULL };
+
+	return app_list(c, argc, argv, "/replicas", columns, replica_row);
+}
+
+static void release_row(struct table *t, const struct json *r)
+{
+	table_int(t, r, "release");
+	table_str(t, r, "status");
+	table_age(t, r, "created_at");
+	table_int(t, r, "replicas");
+	table_str(t, r, "image");
+	table_str(t, r, "reason");
+}
+
+static int releases(struct cli *c, int argc, char **argv)
+{
+	static const char *const columns[] = { ">RELEASE", "STATUS", "CREATED", ">REPLICAS", "IMAGE", "REASON", NULL };
+
+	return app_list(c, argc, argv, "/releases", columns, release_row);
+}
+
+static int rm(struct cli *c, int argc, char **argv)
+{
+	bool yes = false;
+	const struct opt opts[] = {
+		{ "yes", NULL, OPT_FLAG, &yes, "do not ask", 0, 0, false },
+		{ 0 },
+	};
+	struct json *doc = NULL;
+	char *path;
+	int code = cli_parse(c, argc, argv, opts, 1, 1);
+
+	if (code >= 0)
+		return code;
+	if (!yes && !cli_confirm("Remove app %s, its routes and its containers?", argv[0]))
+		return cli_fail("not removed: answer y, or give --yes");
+	path = app_path(argv[0], "");
+	code = cli_call(c, "DELETE", path, NULL, &doc);
+	if (code == EXIT_DONE && c->globals.json)
+		cli_print_json(doc);
+	else if (code == EXIT_DONE)
+		printf("removing %s\n", argv[0]);
+	json_free(doc);
+	free(path);
+	return code;
+}
+
+/* --- temps logs --- */
+
+static bool print_log_line(void *arg, struct slice text)
+{
+	(void)arg;
+	fwrite(text.p, 1, text.n, stdout);
+	putchar('\n');
+	fflush(stdout);
+	return true;
+}
+
+static int logs(struct cli *c, int argc, char **argv)
+{
+	bool follow = false, timestamps = false;
+	int64_t tail = -1;
+	uint64_t since_ms = 0;
+	const char *replica = NULL;
+	const struct opt opts[] = {
+		{ "follow", NULL, OPT_FLAG, &follow, "go on with new lines", 0, 0, false },
+		{ "tail", "N", OPT_COUNT, &tail, "only the last N lines of each replica", 0, 1000000, false },
+		{ "since", "TIME", OPT_DURATION, &since_ms, "only lines this young", 0, 0, false },
+		{ "timestamps", NULL, OPT_FLAG, &timestamps, "with the time of each line", 0, 0, false },
+		{ "replica", "NAME", OPT_TEXT, &replica, "of this replica only", 0, 0, false },
+		{ 0 },
+	};
+	struct buf query;
+	char *path;
+	int code = cli_parse(c, argc, argv, opts, 1, 1);
+
+	if (code >= 0)
+		return code;
+	buf_init(&query, 0);
+	buf_printf(&query, "/logs?follow=%d&timestamps=%d", follow, timestamps);
+	if (tail >= 0)
+		buf_printf(&query, "&tail=%lld", (long long)tail);
+	if (since_ms)
+		buf_printf(&query, "&since=%llus", (unsigned long long)(since_ms / 1000));
+	if (replica) {
+		char *esc = cli_escape(replica);
+
+		buf_printf(&query, "&replica=%s", esc);
+		free(esc);
+	}
+	path = app_path(argv[0], query.data);
+	code = cli_stream(c, path, "text/plain", print_log_line, NULL);
+	free(path);
+	buf_fini(&query);
+	return code;
+}
+
+const struct command command_apps = { "apps", "[options]", "List the apps", apps };
+const struct command command_ps = { "ps", "APP", "List an app's replicas and where they run", ps };
+const struct command command_releases = { "releases", "APP", "List an app's releases", releases };
+const struct command command_logs = { "logs", "APP [options]", "Show what an app's containers print", logs };
+const struct command command_rm = { "rm", "APP [--yes]", "Remove an app", rm };

@@ -1,0 +1,317 @@
+/* temps deploy: asks for a release, then follows it until it serves or has failed. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+
+#define POLL_MS 250
+#define TAIL_POLLS 12	/* 3 s */
+
+struct deploy_args {
+	const char *image, *health_path, *strategy;
+	int64_t replicas, port;
+	double cpus;
+	uint64_t memory_bytes, health_timeout_ms, stop_grace_ms;
+	struct opt_list domains, env, nodes, labels;
+	bool no_wait;
+};
+
+static void put_list(struct json_out *o, const char *name, const struct opt_list *list)
+{
+	if (!list->n)
+		return;
+	json_arr(o, name);
+	for (size_t i = 0; i < list->n; i++)
+		json_put_str(o, NULL, list->at[i]);
+	json_arr_end(o);
+}
+
+/* "K=V" of an option, split; -1 to go on, else the exit code. */
+static int split_pair(const struct cli *c, const char *option, const char *arg, char *key, size_t size, const char **value)
+{
+	const char *eq = strchr(arg, '=');
+
+	if (!eq || eq == arg || slice_copy(slice_of(arg, (size_t)(eq - arg)), key, size))
+		return cli_usage(c, "--%s %s: expected KEY=VALUE", option, arg);
+	*value = eq + 1;
+	return -1;
+}
+
+static int put_env(const struct cli *c, struct json_out *o, const struct opt_list *env)
+{
+	const char *value;
+	char key[256];
+	int code;
+
+	if (!env->n)
+		return -1;
+	json_obj(o, "env");
+	for (size_t i = 0; i < env->n; i++) {
+		code = split_pair(c, "env", env->at[i], key, sizeof(key), &value);
+		if (code >= 0)
+			return code;
+		json_put_str(o, key, value);
+	}
+	json_obj_end(o);
+	return -1;
+}
+
+static bool same_key(const char *a, const char *b)
+{
+	size_t n = strcspn(a, "=");
+
+	return strcspn(b, "=") == n && !strncmp(a, b, n);
+}
+
+/* The same key given twice is a choice between its values. */
+static int put_labels(const struct cli *c, struct json_out *o, const struct opt_list *labels)
+{
+	const char *value;
+	char key[256];
+	int code;
+
+	if (!labels->n)
+		return -1;
+	json_obj(o, "labels");
+	for (size_t i = 0; i < labels->n; i++) {
+		bool seen = false;
+
+		for (size_t k = 0; k < i; k++)
+			seen |= same_key(labels->at[k], labels->at[i]);
+		if (seen)
+			continue;
+		code = split_pair(c, "label", labels->at[i], key, sizeof(key), &value);
+		if (code >= 0)
+			return code;
+		json_arr(o, key);
+		for (size_t k = i; k < labels->n; k++)
+			if (same_key(labels->at[k], labels->at[i]))
+				json_put_str(o, NULL, strchr(labels->at[k], '=') + 1);
+		json_arr_end(o);
+	}
+	json_obj_end(o);
+	return -1;
+}
+
+/* Only what was given: the rest keeps the previous release's values. */
+static int put_request(const struct cli *c, const struct deploy_args *a, struct buf *body)
+{
+	struct json_out o;
+	int code;
+
+	json_out_init(&o, body);
+	json_obj(&o, NULL);
+	if (a->image)
+		json_put_str(&o, "image", a->image);
+	if (a->replicas)
+		json_put_int(&o, "replicas", a->replicas);
+	if (a->port)
+		json_put_int(&o, "port", a->port);
+	if (a->health_path)
+		json_put_str(&o, "health_path", a->health_path);
+	if (a->health_timeout_ms)
+		json_put_int(&o, "health_timeout_s", (int64_t)((a->health_timeout_ms + 999) / 1000));
+	if (a->stop_grace_ms)
+		json_put_int(&o, "stop_grace_s", (int64_t)((a->stop_grace_ms + 999) / 1000));
+	if (a->strategy)
+		json_put_str(&o, "strategy", a->strategy);
+	if (a->cpus > 0)
+		json_put_real(&o, "cpus", a->cpus);
+	if (a->memory_bytes)
+		json_put_int(&o, "memory_bytes", (int64_t)a->memory_bytes);
+	put_list(&o, "domains", &a->domains);
+	put_list(&o, "nodes", &a->nodes);
+	code = put_env(c, &o, &a->env);
+	if (code < 0)
+		code = put_labels(c, &o, &a->labels);
+	json_obj_end(&o);
+	return code;
+}
+
+/* One line for what the rollout is doing, redrawn on a terminal, printed when it changes elsewhere. */
+struct progress {
+	char last[160];
+	bool tty;
+};
+
+static void show_progress(struct progress *p, const char *text)
+{
+	if (!strcmp(text, p->last))
+		return;
+	snprintf(p->last, sizeof(p->last), "%s", text);
+	if (p->tty)
+		fprintf(stderr, "\r\033[K%s", text);
+	else
+		fprintf(stderr, "%s\n", text);
+	fflush(stderr);
+}
+
+static void end_progress(struct progress *p)
+{
+	if (p->tty && p->last[0])
+		fputs("\r\033[K", stderr);
+}
+
+static void count_states(const struct json *items, int64_t release, struct buf *text)
+{
+	static const char *const states[] = { "placing", "image", "creating", "starting", "checking", "ready", "failed" };
+	size_t n;
+
+	for (size_t s = 0; s < ARRAY_LEN(states); s++) {
+		n = 0;
+		for (size_t i = 0; i < json_len(items); i++) {
+			const struct json *r = json_at(items, i);
+
+			n += json_int(json_get(r, "release"), 0) == release &&
+			     !strcmp(json_cstr(json_get(r, "state"), ""), states[s]);
+		}
+		if (n)
+			buf_printf(text, ", %zu %s", n, states[s]);
+	}
+}
+
+static void print_failure(const char *app, int64_t release, const struct json *doc)
+{
+	const char *tail = json_cstr(json_get(doc, "log_tail"), "");
+
+	cli_fail("release %lld of %s failed: %s", (long long)release, app,
+		 json_cstr(json_get(doc, "reason"), "no reason was recorded; see 'temps events'"));
+	if (*tail)
+		fprintf(stderr, "\nIts last lines:\n%s%s", tail, tail[strlen(tail) - 1] == '\n' ? "" : "\n");
+	fputs("\nThe previous release, if there was one, keeps serving.\n", stderr);
+}
+
+/* A failed release gets its container's last lines a moment after its reason. */
+static bool lines_may_come(struct cli *c, const char *replicas, int64_t release, const struct json *doc)
+{
+	struct json *list = NULL;
+	const struct json *items;
+	bool may = false;
+
+	if (*json_cstr(json_get(doc, "log_tail"), "") || cli_call(c, "GET", replicas, NULL, &list) != EXIT_DONE)
+		return false;
+	items = json_get(list, "items");
+	for (size_t i = 0; i < json_len(items) && !may; i++) {
+		const struct json *r = json_at(items, i);
+		const char *state = json_cstr(json_get(r, "state"), "");
+
+		may = json_int(json_get(r, "release"), 0) == release && (!strcmp(state, "failed") || !strcmp(state, "draining"));
+	}
+	json_free(list);
+	return may;
+}
+
+/* Until the release is active, or has ended otherwise. */
+static int follow(struct cli *c, const char *app, const char *esc, int64_t release)
+{
+	char *path = xasprintf("/api/apps/%s/releases/%lld", esc, (long long)release);
+	char *replicas = xasprintf("/api/apps/%s/replicas", esc);
+	struct progress p = { .tty = c->tty };
+	int code = -1, patience = TAIL_POLLS;
+
+	while (code < 0) {
+		struct json *doc = NULL, *list = NULL;
+		const char *status;
+		struct buf text;
+
+		code = cli_call(c, "GET", path, NULL, &doc);
+		if (code != EXIT_DONE)
+			break;
+		code = -1;
+		status = json_cstr(json_get(doc, "status"), "");
+		if (!strcmp(status, "active")) {
+			end_progress(&p);
+			code = EXIT_DONE;
+		} else if (!strcmp(status, "failed") && patience-- > 0 && lines_may_come(c, replicas, release, doc)) {
+			show_progress(&p, "failed; reading its last lines");
+		} else if (!strcmp(status, "failed")) {
+			end_progress(&p);
+			print_failure(app, release, doc);
+			code = EXIT_FAILED;
+		} else if (!strcmp(status, "superseded")) {
+			end_progress(&p);
+			code = cli_fail("release %lld of %s was superseded by a newer one", (long long)release, app);
+		} else if (cli_call(c, "GET", replicas, NULL, &list) == EXIT_DONE) {
+			buf_init(&text, 0);
+			buf_printf(&text, "release %lld: %s", (long long)release, status);
+			count_states(json_get(list, "items"), release, &text);
+			show_progress(&p, text.data);
+			buf_fini(&text);
+		}
+		json_free(doc);
+		json_free(list);
+		if (code < 0)
+			cli_wait(c, POLL_MS);
+	}
+	free(path);
+	free(replicas);
+	return code;
+}
+
+static int finish(struct cli *c, const struct deploy_args *a, const char *app, const char *esc, const struct json *doc)
+{
+	int64_t release = json_int(json_get(doc, "release"), 0);
+	int code;
+
+	if (json_bool(json_get(doc, "unchanged"), false)) {
+		printf("%s: release %lld is exactly this already; nothing to do\n", app, (long long)release);
+		return EXIT_DONE;
+	}
+	if (a->no_wait) {
+		printf("%s: release %lld is on its way; 'temps ps %s' shows where it is\n", app, (long long)release, app);
+		return EXIT_DONE;
+	}
+	code = follow(c, app, esc, release);
+	if (code == EXIT_DONE)
+		printf("%s: release %lld is active\n", app, (long long)release);
+	return code;
+}
+
+static int deploy(struct cli *c, int argc, char **argv)
+{
+	struct deploy_args a = { 0 };
+	const struct opt opts[] = {
+		{ "image", "IMAGE", OPT_TEXT, &a.image, "the image; needed for the first release", 0, 0, false },
+		{ "replicas", "N", OPT_COUNT, &a.replicas, "how many containers (1)", 1, 1000, false },
+		{ "port", "PORT", OPT_COUNT, &a.port, "where the container listens (8080)", 1, 65535, false },
+		{ "domain", "HOST[/PATH]", OPT_LIST, &a.domains, "what the front door sends to it", 0, 0, false },
+		{ "env", "K=V", OPT_LIST, &a.env, "an environment variable", 0, 0, true },
+		{ "cpus", "N", OPT_REAL, &a.cpus, "cores it may use", 0, 0, false },
+		{ "memory", "SIZE", OPT_SIZE, &a.memory_bytes, "memory it may use, such as 512m", 0, 0, false },
+		{ "health-path", "PATH", OPT_TEXT, &a.health_path, "healthy when GET answers 2xx or 3xx; default: it accepts connections", 0, 0, false },
+		{ "health-timeout", "TIME", OPT_DURATION, &a.health_timeout_ms, "give up on a replica after (60s)", 0, 0, false },
+		{ "stop-grace", "TIME", OPT_DURATION, &a.stop_grace_ms, "from SIGTERM to SIGKILL (10s)", 0, 0, false },
+		{ "node", "NAME", OPT_LIST, &a.nodes, "only on this node", 0, 0, false },
+		{ "label", "K=V", OPT_LIST, &a.labels, "only on nodes with this label", 0, 0, false },
+		{ "strategy", "NAME", OPT_TEXT, &a.strategy, "how nodes are chosen (round-robin)", 0, 0, false },
+		{ "no-wait", NULL, OPT_FLAG, &a.no_wait, "do not wait until it serves", 0, 0, false },
+		{ 0 },
+	};
+	struct json *doc = NULL;
+	char *esc, *path;
+	struct buf body;
+	int code = cli_parse(c, argc, argv, opts, 1, 1);
+
+	if (code >= 0)
+		return code;
+	buf_init(&body, 0);
+	esc = cli_escape(argv[0]);
+	path = xasprintf("/api/apps/%s/deploy", esc);
+	code = put_request(c, &a, &body);
+	if (code < 0)
+		code = cli_call(c, "POST", path, body.data, &doc);
+	if (code == EXIT_DONE && c->globals.json)
+		code = cli_print_json(doc);
+	else if (code == EXIT_DONE)
+		code = finish(c, &a, argv[0], esc, doc);
+	json_free(doc);
+	buf_fini(&body);
+	free(path);
+	free(esc);
+	return code;
+}
+
+const struct command command_deploy = { "deploy", "APP --image IMAGE [options]", "Run an image as an app, or a new release of it",
+					deploy };

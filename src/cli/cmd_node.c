@@ -1,0 +1,129 @@
+/* temps node ls | show | rm */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/text.h"
+#include "cli/cli.h"
+#include "cli/commands.h"
+
+static void add_labels(struct table *t, const struct json *labels)
+{
+	struct buf b;
+	struct slice name;
+	const struct json *value;
+	void *it = NULL;
+
+	buf_init(&b, 0);
+	while (json_next(labels, &it, &name, &value))
+		buf_printf(&b, "%s%.*s=%s", b.len ? "," : "", SLICE_ARG(name), json_cstr(value, ""));
+	table_cell(t, b.data);
+	buf_fini(&b);
+}
+
+static void node_row(struct table *t, const struct json *n)
+{
+	table_int(t, n, "id");
+	table_str(t, n, "name");
+	table_str(t, n, "status");
+	table_str(t, n, "health");
+	table_str(t, n, "private_address");
+	table_int(t, n, "containers");
+	table_age(t, n, "last_heartbeat");
+	add_labels(t, json_get(n, "labels"));
+}
+
+static int node_ls(struct cli *c, int argc, char **argv)
+{
+	static const char *const columns[] = { ">ID", "NAME", "STATUS", "HEALTH", "ADDRESS", ">CONTAINERS", "LAST HEARTBEAT",
+					       "LABELS", NULL };
+
+	return cli_list(c, argc, argv, "/api/internal/nodes?all=1", "nodes", columns, node_row);
+}
+
+static void container_row(struct table *t, const struct json *k)
+{
+	table_cellf(t, "%.12s", json_cstr(json_get(k, "container_id"), ""));
+	table_str(t, k, "container_name");
+	table_str(t, k, "image_name");
+	table_str(t, k, "status");
+}
+
+static void print_node(const struct json *n)
+{
+	static const char *const rows[] = { "name", "status", "health", "health_reason", "address", "private_address", "role",
+					    "architecture", "version", "created_at", "last_heartbeat" };
+	const struct json *cap = json_get(n, "capacity");
+	char used[32], total[32];
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (json_type(json_get(n, rows[i])) == JSON_STRING)
+			printf("%-16s %s\n", rows[i], json_cstr(json_get(n, rows[i]), ""));
+	if (json_type(json_get(cap, "memory_total_bytes")) == JSON_INT) {
+		printf("%-16s %.1f %%\n", "cpu", json_num(json_get(cap, "cpu_percent"), 0));
+		text_size((uint64_t)json_int(json_get(cap, "memory_used_bytes"), 0), used);
+		text_size((uint64_t)json_int(json_get(cap, "memory_total_bytes"), 0), total);
+		printf("%-16s %s of %s\n", "memory", used, total);
+		text_size((uint64_t)json_int(json_get(cap, "disk_used_bytes"), 0), used);
+		text_size((uint64_t)json_int(json_get(cap, "disk_total_bytes"), 0), total);
+		printf("%-16s %s of %s\n", "disk", used, total);
+	}
+}
+
+static int node_show(struct cli *c, int argc, char **argv)
+{
+	static const char *const columns[] = { "CONTAINER", "NAME", "IMAGE", "STATUS", NULL };
+	struct json *node = NULL;
+	char *name, *path, *containers;
+	int code = cli_parse(c, argc, argv, NULL, 1, 1);
+
+	if (code >= 0)
+		return code;
+	name = cli_escape(argv[0]);
+	path = xasprintf("/api/internal/nodes/%s", name);
+	containers = xasprintf("%s/containers", path);
+	code = cli_call(c, "GET", path, NULL, &node);
+	if (code == EXIT_DONE && c->globals.json) {
+		cli_print_json(node);
+	} else if (code == EXIT_DONE) {
+		print_node(node);
+		putchar('\n');
+		code = cli_list_path(c, containers, "containers", columns, container_row);
+	}
+	json_free(node);
+	free(containers);
+	free(path);
+	free(name);
+	return code;
+}
+
+static int node_rm(struct cli *c, int argc, char **argv)
+{
+	bool yes = false;
+	const struct opt opts[] = {
+		{ "yes", NULL, OPT_FLAG, &yes, "do not ask", 0, 0, false },
+		{ 0 },
+	};
+	struct json *doc = NULL;
+	char *name, *path;
+	int code = cli_parse(c, argc, argv, opts, 1, 1);
+
+	if (code >= 0)
+		return code;
+	if (!yes && !cli_confirm("Remove node %s from the cluster and revoke its token?", argv[0]))
+		return cli_fail("not removed: answer y, or give --yes");
+	name = cli_escape(argv[0]);
+	path = xasprintf("/api/internal/nodes/%s", name);
+	code = cli_call(c, "DELETE", path, NULL, &doc);
+	if (code == EXIT_DONE && c->globals.json)
+		cli_print_json(doc);
+	else if (code == EXIT_DONE)
+		printf("node %s removed\n", argv[0]);
+	json_free(doc);
+	free(path);
+	free(name);
+	return code;
+}
+
+const struct command command_node_ls = { "node ls", "[options]", "List the nodes", node_ls };
+const struct command command_node_show = { "node show", "NAME", "Show a node and its containers", node_show };
+const struct command command_node_rm = { "node rm", "NAME [--yes]", "Remove a node from the cluster", node_rm };

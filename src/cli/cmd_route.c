@@ -1,0 +1,122 @@
+/* temps route ls | add | rm, and temps cert ls: what the front door serves. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+
+static void route_row(struct table *t, const struct json *r)
+{
+	const struct json *targets = json_get(r, "targets"), *endpoints = json_get(r, "endpoints");
+	const char *app = json_cstr(json_get(r, "app"), NULL);
+
+	table_str(t, r, "host");
+	table_str(t, r, "path");
+	if (app)
+		table_cellf(t, "app %s", app);
+	else
+		table_cellf(t, "%s%s", json_cstr(json_at(targets, 0), "-"), json_len(targets) > 1 ? ", …" : "");
+	table_cellf(t, "%lld/%lld", (long long)json_int(json_get(endpoints, "in"), 0),
+		    (long long)json_int(json_get(endpoints, "total"), 0));
+	table_int(t, r, "requests");
+}
+
+static int route_ls(struct cli *c, int argc, char **argv)
+{
+	static const char *const columns[] = { "HOST", "PATH", "TO", ">ENDPOINTS", ">REQUESTS", NULL };
+
+	return cli_list(c, argc, argv, "/api/routes", "items", columns, route_row);
+}
+
+/* Splits HOST[/PATH]; the host is the caller's to free(). */
+static char *split_host(const char *arg, const char **path)
+{
+	const char *slash = strchr(arg, '/');
+
+	*path = slash ? slash : "/";
+	return slash ? xstrndup(arg, (size_t)(slash - arg)) : xstrdup(arg);
+}
+
+static int route_add(struct cli *c, int argc, char **argv)
+{
+	const char *path;
+	struct json *doc = NULL;
+	struct json_out o;
+	struct buf body;
+	char *host;
+	int code = cli_parse(c, argc, argv, NULL, 2, OPT_LIST_MAX);
+
+	if (code >= 0)
+		return code;
+	host = split_host(argv[0], &path);
+	buf_init(&body, 0);
+	json_out_init(&o, &body);
+	json_obj(&o, NULL);
+	json_put_str(&o, "host", host);
+	json_put_str(&o, "path", path);
+	json_arr(&o, "targets");
+	for (int i = 1; argv[i]; i++)
+		json_put_str(&o, NULL, argv[i]);
+	json_arr_end(&o);
+	json_obj_end(&o);
+	code = cli_call(c, "POST", "/api/routes", body.data, &doc);
+	if (code == EXIT_DONE && c->globals.json)
+		cli_print_json(doc);
+	else if (code == EXIT_DONE)
+		printf("route %s%s added\n", host, path);
+	json_free(doc);
+	buf_fini(&body);
+	free(host);
+	return code;
+}
+
+static int route_rm(struct cli *c, int argc, char **argv)
+{
+	char *host, *host_esc, *path_esc, *url;
+	const char *path;
+	bool yes = false;
+	const struct opt opts[] = {
+		{ "yes", NULL, OPT_FLAG, &yes, "do not ask", 0, 0, false },
+		{ 0 },
+	};
+	int code = cli_parse(c, argc, argv, opts, 1, 1);
+
+	if (code >= 0)
+		return code;
+	if (!yes && !cli_confirm("Remove the route %s?", argv[0]))
+		return cli_fail("not removed: answer y, or give --yes");
+	host = split_host(argv[0], &path);
+	host_esc = cli_escape(host);
+	path_esc = cli_escape(path);
+	url = xasprintf("/api/routes?host=%s&path=%s", host_esc, path_esc);
+	code = cli_call(c, "DELETE", url, NULL, NULL);
+	if (code == EXIT_DONE && !c->globals.json)
+		printf("route %s%s removed\n", host, path);
+	free(url);
+	free(path_esc);
+	free(host_esc);
+	free(host);
+	return code;
+}
+
+static void cert_row(struct table *t, const struct json *k)
+{
+	table_str(t, k, "name");
+	table_str(t, k, "source");
+	table_str(t, k, "issuer");
+	table_str(t, k, "not_after");
+}
+
+static int cert_ls(struct cli *c, int argc, char **argv)
+{
+	static const char *const columns[] = { "NAME", "SOURCE", "ISSUER", "NOT AFTER", NULL };
+
+	return cli_list(c, argc, argv, "/api/certs", "items", columns, cert_row);
+}
+
+const struct command command_route_ls = { "route ls", "[options]", "List what the front door serves", route_ls };
+const struct command command_route_add = { "route add", "HOST[/PATH] http://ADDRESS:PORT…",
+					   "Send a host to literal addresses, without a container", route_add };
+const struct command command_route_rm = { "route rm", "HOST[/PATH] [--yes]", "Remove a static route", route_rm };
+const struct command command_cert_ls = { "cert ls", "[options]", "List the certificates", cert_ls };
