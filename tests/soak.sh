@@ -1,0 +1,74 @@
+#!/bin/sh
+# The long versions of what `make check` does briefly, from the build directory: simulation, power loss, unit tests
+# under valgrind, fuzzing. Usage: soak.sh SECONDS SOURCE-DIRECTORY UNIT-TEST... ; simulation, power loss and each
+# fuzz harness take SECONDS, valgrind as long as the suite does. Stops at the first failure, whose last lines say
+# how to repeat it.
+set -eu
+
+seconds=$1 source=$2
+shift 2
+
+# part NAME COMMAND...: again and again until the time is up, at least once.
+part()
+{
+	name=$1
+	shift
+	echo "soak: $name, $seconds s"
+	end=$(($(date +%s) + seconds)) runs=0
+	while [ "$runs" = 0 ] || [ "$(date +%s)" -lt "$end" ]; do
+		"$@" >soak.log 2>&1 || { tail -n 40 soak.log; echo "soak: $name failed" >&2; exit 1; }
+		runs=$((runs + 1))
+	done
+	echo "soak: $name: $runs runs passed"
+}
+
+sanitized()
+{
+	nm -D "$1" 2>/dev/null | grep -q __asan_init
+}
+
+# Every run goes on where the last one ended; where the first begins, nobody knows.
+next_seed=$(od -An -N3 -tu4 /dev/urandom | tr -d ' ')
+simulate()
+{
+	tests/sim/sim --first "$next_seed" --seeds 100
+	next_seed=$((next_seed + 100))
+}
+
+unit_tests_under_valgrind()
+{
+	# The C library has one function for both, so valgrind takes a memmove for a memcpy.
+	printf '{\n memmove\n Memcheck:Overlap\n fun:__memcpy_chk\n}\n' >soak.supp
+	for t; do
+		case $t in
+		*/hotpath_test) continue ;; # counts allocations and system calls: valgrind adds its own
+		*/listener_test) continue ;; # runs out of descriptors, of which valgrind keeps some back
+		esac
+		echo "soak: valgrind $t"
+		timeout 600 valgrind -q --error-exitcode=99 --suppressions=soak.supp --leak-check=full \
+			--errors-for-leak-kinds=definite "$t" >soak.log 2>&1 ||
+			{ tail -n 40 soak.log; echo "soak: $t under valgrind failed" >&2; exit 1; }
+	done
+}
+
+fuzz()
+{
+	if ! command -v clang >/dev/null; then
+		echo 'soak: no clang, nothing is fuzzed' >&2
+		exit 1
+	fi
+	mkdir -p soak-fuzz
+	(cd soak-fuzz && { [ -f Makefile ] || "$source/configure" --enable-fuzzing CC=clang >configure.log; } &&
+		make fuzz FUZZ_SECONDS="$seconds")
+}
+
+part simulation simulate
+part 'power loss' tests/preload/store_power_test
+if sanitized "$1"; then
+	echo 'soak: built with sanitizers, valgrind has nothing to add'
+else
+	unit_tests_under_valgrind "$@"
+fi
+fuzz
+rm -f soak.log soak.supp
+echo 'soak: passed'
