@@ -1,0 +1,67 @@
+"""The control plane goes and comes back: the same routes from its store, containers untouched."""
+import json
+import signal
+import threading
+
+from conftest import docker, poll
+
+
+def started(c):
+    ids = docker("ps", "-q", "--filter", f"label=sh.temps.cluster={c.id}").split()
+    return sorted(docker("inspect", "--format", "{{.Id}} {{.State.StartedAt}}", *ids).splitlines())
+
+
+def test_killed_and_started_again(cluster):
+    c = cluster
+    c.worker("worker-1")
+    c.deploy("hello", replicas=4)
+    before, replicas = started(c), {r["name"] for r in c.ready_replicas("hello")}
+    c.restart()
+    # The first request of all: the routes came from the store.
+    assert c.get().status_code == 200
+    poll("converged", lambda: {r["name"] for r in c.ready_replicas("hello")} == replicas)
+    poll("worker is back", lambda: c.node("worker-1")["agent_ok"])
+    assert started(c) == before
+    with c.session("hello.example.test") as s:
+        assert len({s.get("https://hello.example.test/", timeout=10).text for _ in range(60)}) == 4
+
+
+def test_without_an_engine_at_start_routes_are_still_served(new_cluster):
+    """Restart with the engine unreachable: what ran goes on being served by what the store says."""
+    c = new_cluster()
+    c.deploy("hello", replicas=1)
+    c.restart("--docker-host", "unix:///nonexistent.sock")
+    assert c.get().status_code == 200
+
+
+def test_acknowledged_writes_survive_kill(new_cluster):
+    c = new_cluster("--docker-host", "none")
+    hosts = []
+    for n in range(20):
+        c.run("route", "add", f"h{n}.example.test", "http://127.0.0.1:9")
+        hosts.append(f"h{n}.example.test")
+        if n % 5 == 4:
+            c.restart()
+            assert {r["host"] for r in c.json("route", "ls")["items"]} == set(hosts)
+
+
+def test_sigterm_finishes_what_runs_and_ends_with_0(cluster):
+    c = cluster
+    c.deploy("hello", replicas=1)
+    answers = []
+    t = threading.Thread(target=lambda: answers.append(c.get(path="/slow?ms=1500").status_code))
+    t.start()
+    poll("the request is under way", lambda: c.ready_replicas("hello")[0]["in_flight"] == 1)
+    c.process.popen.send_signal(signal.SIGTERM)
+    t.join(15)
+    assert answers == [200]
+    assert c.process.popen.wait(15) == 0
+    c.process.check()
+
+
+def test_ready_file_and_health(cluster):
+    c = cluster
+    ready = json.loads(c.ready.read_text())
+    assert ready["pid"] == c.process.popen.pid and ready["http"] and ready["https"]
+    for path in ("/health", "/health/live", "/health/ready"):
+        assert c.api("GET", path).status_code == 200
