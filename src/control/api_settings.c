@@ -126,7 +126,7 @@ static void on_token_made(struct command *cmd, const struct effect_reply *e)
 {
 	const struct control *c = cmd->control;
 	uint64_t expires_ms = 0;
-	char *command = xasprintf("temps join %s %s --private-address <worker-ip>", c->join_url,
+	char *command = xasprintf("temps join %s %s --private-address WORKER-IP", c->join_url,
 				  cmd->secret);
 	struct api_answer a;
 
