@@ -32,17 +32,21 @@ docker_answers() {
 	docker version --format '{{.Server.Version}}' >/dev/null 2>&1
 }
 
+# An engine that was killed leaves its pid files, and takes a zombie or whoever has that number now for itself.
+forget_dead() {
+	pgrep -x -r S,R,D "$1" >/dev/null || rm -f "$2"
+}
+
 # Starts an engine when none answers: by systemd where that runs, else as a process of its own.
 start_docker() {
-	local i pid
+	local i
 
 	docker_answers && return
 	if [ -d /run/systemd/system ]; then
 		systemctl start docker
 	else
-		# A killed engine leaves its pid file, and another process may have that number by now.
-		pid=$(cat /var/run/docker.pid 2>/dev/null || :)
-		[ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" != dockerd ] && rm -f /var/run/docker.pid
+		forget_dead dockerd /var/run/docker.pid
+		forget_dead containerd /var/run/docker/containerd/containerd.pid
 		setsid nohup dockerd >/var/log/temps-dockerd.log 2>&1 </dev/null &
 	fi
 	for i in $(seq 150); do
