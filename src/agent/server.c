@@ -63,8 +63,17 @@ bool call_failed(struct call *c, const struct link_result *res)
 	return true;
 }
 
-void call_answer(struct api_request *r, struct buf *body)
+/* A success: the caller puts one member, "data", in between. */
+static void answer_begin(struct json_out *o, struct buf *body)
 {
+	buf_init(body, 0);
+	json_out_init(o, body);
+	wire_envelope_begin(o);
+}
+
+static void answer_end(struct api_request *r, struct json_out *o, struct buf *body)
+{
+	wire_envelope_end(o);
 	reply_json(r, 200, buf_slice(body));
 	buf_fini(body);
 }
@@ -74,12 +83,9 @@ void call_answer_text(struct api_request *r, const char *text)
 	struct json_out o;
 	struct buf body;
 
-	buf_init(&body, 0);
-	json_out_init(&o, &body);
-	wire_envelope_begin(&o);
+	answer_begin(&o, &body);
 	json_put_str(&o, "data", text);
-	wire_envelope_end(&o);
-	call_answer(r, &body);
+	answer_end(r, &o, &body);
 }
 
 char *call_param(struct api_request *r)
@@ -155,12 +161,9 @@ static void on_deployed(void *arg, const struct link_result *res, const struct w
 
 	if (call_failed(c, res))
 		return;
-	buf_init(&body, 0);
-	json_out_init(&o, &body);
-	wire_envelope_begin(&o);
+	answer_begin(&o, &body);
 	wire_deployed_emit(d, &o, "data");
-	wire_envelope_end(&o);
-	call_answer(c->r, &body);
+	answer_end(c->r, &o, &body);
 }
 
 /* Not where the whole world may come in, unless asked for. */
@@ -205,15 +208,12 @@ static void on_listed(void *arg, const struct link_result *res, const struct wir
 
 	if (call_failed(c, res))
 		return;
-	buf_init(&body, 0);
-	json_out_init(&o, &body);
-	wire_envelope_begin(&o);
+	answer_begin(&o, &body);
 	json_arr(&o, "data");
 	for (size_t i = 0; i < n; i++)
 		wire_container_emit(&list[i], &o, NULL);
 	json_arr_end(&o);
-	wire_envelope_end(&o);
-	call_answer(c->r, &body);
+	answer_end(c->r, &o, &body);
 }
 
 static void serve_list(struct api_request *r)
@@ -299,12 +299,9 @@ static void on_info(void *arg, const struct link_result *res, const struct wire_
 
 	if (call_failed(c, res))
 		return;
-	buf_init(&body, 0);
-	json_out_init(&o, &body);
-	wire_envelope_begin(&o);
+	answer_begin(&o, &body);
 	wire_container_emit(found, &o, "data");
-	wire_envelope_end(&o);
-	call_answer(c->r, &body);
+	answer_end(c->r, &o, &body);
 }
 
 static void serve_info(struct api_request *r)
@@ -327,12 +324,9 @@ static void on_stats(void *arg, const struct link_result *res, const struct wire
 
 	if (call_failed(c, res))
 		return;
-	buf_init(&body, 0);
-	json_out_init(&o, &body);
-	wire_envelope_begin(&o);
+	answer_begin(&o, &body);
 	wire_stats_emit(found, &o, "data");
-	wire_envelope_end(&o);
-	call_answer(c->r, &body);
+	answer_end(c->r, &o, &body);
 }
 
 static void serve_stats(struct api_request *r)
@@ -361,12 +355,9 @@ static void on_exists(void *arg, const struct link_result *res, const char *id,
 	if (res->rc != -ENOENT && call_failed(c, res))
 		return;
 	c->op = NULL;
-	buf_init(&body, 0);
-	json_out_init(&o, &body);
-	wire_envelope_begin(&o);
+	answer_begin(&o, &body);
 	json_put_bool(&o, "data", !res->rc);
-	wire_envelope_end(&o);
-	call_answer(c->r, &body);
+	answer_end(c->r, &o, &body);
 }
 
 static void on_inspected(void *arg, const struct link_result *res, const char *id,
@@ -378,15 +369,12 @@ static void on_inspected(void *arg, const struct link_result *res, const char *i
 
 	if (call_failed(c, res))
 		return;
-	buf_init(&body, 0);
-	json_out_init(&o, &body);
-	wire_envelope_begin(&o);
+	answer_begin(&o, &body);
 	json_obj(&o, "data");
 	json_put_str(&o, "id", id);
 	json_put_str(&o, "architecture", architecture);
 	json_obj_end(&o);
-	wire_envelope_end(&o);
-	call_answer(c->r, &body);
+	answer_end(c->r, &o, &body);
 }
 
 static void look_at_image(struct api_request *r, link_image_fn *done)
@@ -424,12 +412,9 @@ static void on_counted(void *arg, const struct link_result *res, const struct wi
 	metrics_read(c->server->metrics, loop_now_ms(c->server->loop), &capacity);
 	for (size_t i = 0; !res->rc && i < n; i++)
 		capacity.running_containers += !strcmp(list[i].status, "Running");
-	buf_init(&body, 0);
-	json_out_init(&o, &body);
-	wire_envelope_begin(&o);
+	answer_begin(&o, &body);
 	wire_capacity_emit(&capacity, &o, "data");
-	wire_envelope_end(&o);
-	call_answer(c->r, &body);
+	answer_end(c->r, &o, &body);
 }
 
 static void serve_health(struct api_request *r)

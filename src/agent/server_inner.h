@@ -33,7 +33,6 @@ void *call_new(struct api_request *r, size_t size);
 bool call_failed(struct call *c, const struct link_result *res);
 /* {"success":true,"data":"<text>","error":null} */
 void call_answer_text(struct api_request *r, const char *text);
-void call_answer(struct api_request *r, struct buf *body);
 void call_error(struct api_request *r, unsigned status, const char *text);
 
 /* {id} or {name} as a string; answers 400 and returns NULL when it cannot be one. The caller's to free(). */

@@ -65,11 +65,6 @@ void dataplane_start(struct dataplane *d, struct front *f)
 	d->front = f;
 }
 
-struct front *dataplane_front(const struct dataplane *d)
-{
-	return d->front;
-}
-
 static void place_free(struct place *p)
 {
 	list_remove(&p->link);

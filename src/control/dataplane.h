@@ -57,6 +57,5 @@ struct upstream *dataplane_upstream(const struct dataplane *d, const char *app);
 struct upstream *dataplane_static(const struct dataplane *d, const char *host, const char *path);
 bool dataplane_view(const struct dataplane *d, const char *app, uint32_t replica,
 		    struct endpoint_view *out);
-struct front *dataplane_front(const struct dataplane *d);
 
 #endif

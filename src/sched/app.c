@@ -21,11 +21,6 @@ static const char *const states[] = {
 	[RELEASE_SUPERSEDED] = "superseded",
 };
 
-const char *release_state_name(enum release_state state)
-{
-	return states[state];
-}
-
 uint32_t app_routed(const struct app *a)
 {
 	uint32_t n = 0;

@@ -119,7 +119,6 @@ struct app {
 	struct json *extra;
 };
 
-const char *release_state_name(enum release_state state);
 const char *replica_state_name(enum replica_state state);
 /* The number of an app's replicas that are routed in. */
 uint32_t app_routed(const struct app *a);

@@ -121,16 +121,6 @@ void batch_strs(struct batch *b, struct strs *dst, const struct strs *src)
 		dst->items[i] = batch_str(b, src->items[i]);
 }
 
-void batch_pairs(struct batch *b, struct pairs *dst, const struct pairs *src)
-{
-	dst->n = src->n;
-	dst->items = src->n ? batch_alloc(b, src->n * sizeof(*dst->items)) : NULL;
-	for (size_t i = 0; i < src->n; i++) {
-		dst->items[i].key = batch_str(b, src->items[i].key);
-		dst->items[i].value = batch_str(b, src->items[i].value);
-	}
-}
-
 struct effect *batch_effect(struct batch *b, enum effect_type type)
 {
 	struct effect *e;

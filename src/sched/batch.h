@@ -183,7 +183,6 @@ void *batch_alloc(struct batch *b, size_t n);
 const char *batch_str(struct batch *b, const char *s); /* NULL stays NULL */
 const char *batch_printf(struct batch *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void batch_strs(struct batch *b, struct strs *dst, const struct strs *src);
-void batch_pairs(struct batch *b, struct pairs *dst, const struct pairs *src);
 /* The new last effect, zeroed but for its type; valid until the next one is added. */
 struct effect *batch_effect(struct batch *b, enum effect_type type);
 /* Records apply in their order: of two with the same kind and key the later one counts. */

@@ -9,13 +9,6 @@
 #include "base/hash.h"
 #include "base/text.h"
 
-static const char *const members[] = {
-	"image",       "replicas",	  "port",	  "domains",
-	"env",	       "command",	  "cpu_millis",	  "memory_bytes",
-	"health_path", "health_limit_ms", "stop_grace_s", "nodes",
-	"constraints", "strategy",	  "architecture", NULL,
-};
-
 static char *dup_or_null(const char *s)
 {
 	return s ? xstrdup(s) : NULL;
@@ -172,15 +165,6 @@ int spec_load(struct app_spec *s, const struct json *obj, struct err *err)
 	if (!rc)
 		rc = spec_check(s, err);
 	return rc;
-}
-
-bool spec_member(struct slice name)
-{
-	for (size_t i = 0; members[i]; i++) {
-		if (slice_eq(name, slice_str(members[i])))
-			return true;
-	}
-	return false;
 }
 
 void spec_hash_bytes(struct slice bytes, char *hex)

@@ -50,8 +50,6 @@ void spec_fini(struct app_spec *s);
 void spec_put(const struct app_spec *s, struct json_out *o);
 /* Fills <s> from an object that spec_put() wrote. <s> is the caller's to spec_fini() in either case. */
 int spec_load(struct app_spec *s, const struct json *obj, struct err *err) MUST_CHECK;
-/* Whether <name> is a member that spec_put() writes. */
-bool spec_member(struct slice name);
 /* Not cryptographic: tells an unchanged deploy from another. <hex> takes SPEC_HASH_LEN + 1 bytes. */
 void spec_hash(const struct app_spec *s, char *hex);
 /* The same over any bytes. */
