@@ -1,6 +1,7 @@
-/* One HTTP/1.1 connection to an upstream: one request at a time, kept alive in between. Pools,
- * choice and retries are the caller's. The mirror image of exchange.h: same taken-bytes contract
- * both ways, same end-of-turn gathering of writes. */
+/* A request's way to an upstream: an HTTP/1.1 connection, which carries one request at a time and is
+ * kept alive in between, or a stream of an HTTP/2 connection, which many share. Whoever makes
+ * requests sees no difference. Choice and retries are the caller's. The mirror image of exchange.h:
+ * same taken-bytes contract both ways, same end-of-turn gathering of writes. */
 #ifndef TEMPS_HTTP_CLIENT_H
 #define TEMPS_HTTP_CLIENT_H
 
@@ -10,8 +11,8 @@
 #include "http/head.h"
 #include "reactor/loop.h"
 
-struct client;	    /* the connection; embedded nowhere, from a pool of client_pool */
-struct client_pool; /* memory for connections and their buffers, with caps */
+struct client_pool;  /* memory for connections and their buffers, with caps */
+struct client_group; /* the HTTP/2 connections to one address */
 
 /* Where a failed request stood: what the retry rule needs to know. */
 enum client_stage {
@@ -53,18 +54,33 @@ struct client_limits {
 			     set their own) */
 };
 
+struct client;
+struct client_ops { /* what a kind implements: client_h1.c, client_h2.c */
+	int (*request)(struct client *c, const struct head *h, uint8_t body, uint64_t length,
+		       const struct client_limits *limits, const struct client_events *events,
+		       void *arg);
+	size_t (*write)(struct client *c, const struct iovec *iov, int iovcnt);
+	void (*end)(struct client *c, const struct head *trailers);
+	void (*resume)(struct client *c);
+	enum client_stage (*stage)(struct client *c);
+	void (*idle_limit)(struct client *c, uint32_t idle_ms);
+	bool (*reusable)(struct client *c);
+	void (*close)(struct client *c);
+};
+struct client { /* from a pool of client_pool, at the head of what its kind keeps */
+	const struct client_ops *ops;
+};
+
 int client_pool_create(struct client_pool **out, struct loop *l, uint32_t max_connections,
 		       struct err *err) MUST_CHECK;
 void client_pool_destroy(struct client_pool *p);
 /* TCP_USER_TIMEOUT of connections opened from now on; 2 s at first, 0 = the system's. */
 void client_pool_user_timeout(struct client_pool *p, uint32_t ms);
 
-/* Starts connecting. -ENOMEM at the cap, or an immediate connect error. At the cap, or without a
- * descriptor, the connection that is parked longest makes room: its gone() comes from inside, and
- * no other callback. */
-int client_open(struct client **out, struct client_pool *p, const struct addr *to) MUST_CHECK;
-/* Begin a request on an idle or connecting connection. <h> is written at once into the connection's
- * buffer (borrowed for the call). <body>: BODY_NONE, BODY_LENGTH with <length>, or BODY_CHUNKED;
+/* ---- a request ---- */
+
+/* Begin a request on an idle or connecting connection, or on a new stream. <h> is written at once
+ * (borrowed for the call). <body>: BODY_NONE, BODY_LENGTH with <length>, or BODY_CHUNKED;
  * then content follows with client_write() and client_end() (with BODY_NONE the request is complete
  * at once and client_end() does nothing). Upgrade: <h>->protocol set; after head() with status 101
  * the connection is a tunnel: client_write() and body() carry raw bytes, client_end() closes our
@@ -72,28 +88,68 @@ int client_open(struct client **out, struct client_pool *p, const struct addr *t
  * over 64 KiB; -ENOMEM; -ENOTCONN: the connection is not usable any more. An answer that comes
  * before the request is complete is delivered as usual: what is written after its end() is dropped.
  */
-int client_request(struct client *c, const struct head *h, uint8_t body, uint64_t length,
-		   const struct client_limits *limits, const struct client_events *events,
-		   void *arg) MUST_CHECK;
-size_t client_write(struct client *c, const struct iovec *iov, int iovcnt);
-void client_end(struct client *c, const struct head *trailers);
-void client_resume(struct client *c);
+static inline int client_request(struct client *c, const struct head *h, uint8_t body,
+				 uint64_t length, const struct client_limits *limits,
+				 const struct client_events *events, void *arg)
+{
+	return c->ops->request(c, h, body, length, limits, events, arg);
+}
+
+static inline size_t client_write(struct client *c, const struct iovec *iov, int iovcnt)
+{
+	return c->ops->write(c, iov, iovcnt);
+}
+
+static inline void client_end(struct client *c, const struct head *trailers)
+{
+	c->ops->end(c, trailers);
+}
+
+static inline void client_resume(struct client *c)
+{
+	c->ops->resume(c);
+}
+
 /* Where its request stands now. */
-enum client_stage client_stage(const struct client *c);
+static inline enum client_stage client_stage(struct client *c)
+{
+	return c->ops->stage(c);
+}
+
 /* Change the idle limit (event streams, tunnels); 0 = none. */
-void client_idle_limit(struct client *c, uint32_t idle_ms);
+static inline void client_idle_limit(struct client *c, uint32_t idle_ms)
+{
+	c->ops->idle_limit(c, idle_ms);
+}
+
 /* After end(): may another request go on it? False also when the upstream closed, said close, or
- * sent bytes nobody asked for. */
-bool client_reusable(const struct client *c);
+ * sent bytes nobody asked for; and always of a stream. */
+static inline bool client_reusable(struct client *c)
+{
+	return c->ops->reusable(c);
+}
+
+/* Close at once, no callback follows; a stream whose request is not over is reset, and its
+ * connection stays for the others. NULL is fine. */
+static inline void client_close(struct client *c)
+{
+	if (c)
+		c->ops->close(c);
+}
+
+/* ---- HTTP/1.1: a connection, and idle lists of them ---- */
+
+/* Starts connecting. -ENOMEM at the cap, or an immediate connect error. At the cap, or without a
+ * descriptor, the connection that idles longest makes room: its gone() comes from inside, and
+ * no other callback. */
+int client_open(struct client **out, struct client_pool *p, const struct addr *to) MUST_CHECK;
 /* While it waits in a caller's idle list: <gone> is called once when the upstream closes or sends
  * something, or client_open() needs its place; the caller unlinks and closes it. */
 void client_park(struct client *c, void (*gone)(void *arg), void *arg);
-uint64_t client_parked_ms(const struct client *c); /* monotonic time it was parked */
+uint64_t client_parked_ms(struct client *c); /* monotonic time it was parked */
 /* A caller's link for its idle list (LIFO), and back. */
 struct list *client_link(struct client *c);
 struct client *client_of_link(struct list *link);
-/* Close at once, no callback follows. NULL is fine. */
-void client_close(struct client *c);
 
 struct client_stats {
 	uint64_t opened, failed_connects, reused;

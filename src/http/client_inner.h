@@ -1,31 +1,24 @@
-/* An upstream connection from the inside, between client.c (the pool, what the caller does) and
- * client_io.c (what the loop brings). */
+/* What the kinds of upstream connection share: the pool from the inside, and the request in progress
+ * as either kind keeps it. */
 #ifndef TEMPS_HTTP_CLIENT_INNER_H
 #define TEMPS_HTTP_CLIENT_INNER_H
 
 #include "http/client.h"
 #include "http/inbox.h"
-#include "http/outbox.h"
-#include "reactor/deadline.h"
+#include "reactor/stream.h"
 
-enum client_state {
-	CONNECTING,
-	IDLE,	 /* no request on it; parked or not */
-	WAITING, /* a request is on its way, the final head has not come */
-	CONTENT, /* the response's content comes */
-	TUNNEL,
-	SPENT, /* of no more use; the caller closes it */
-	CLOSED,
-	STATES
+#define CLIENT_BIG_BLOCK_BYTES 65536
+
+/* A connection that carries no request: the one that waits longest makes room for a new one. */
+struct client_idle {
+	struct list link;
+	void (*drop)(struct client_idle *idle);
 };
-
-/* What the deadline stands for. */
-enum client_wait { WAIT_NOTHING, WAIT_CONNECT, WAIT_TAKEN, WAIT_HEAD, WAIT_CONTENT };
 
 struct client_pool {
 	struct loop *loop;
 	uint32_t max_open;
-	struct list parked; /* all that idle in callers' lists, the last parked in front */
+	struct list idle; /* struct client_idle, the last used in front */
 	struct pool clients, heads, blocks, big_blocks;
 	struct client_stats stats;
 	uint32_t user_timeout_ms;
@@ -33,60 +26,9 @@ struct client_pool {
 	struct loop_reap reap;
 };
 
-struct client {
-	struct client_pool *pool;
-	struct list link; /* the caller's */
-	struct list parked_link;
-	struct stream stream;
-	struct deadline deadline;
-	struct loop_task turn;
-	struct loop_reap reap;
-	uint8_t state; /* enum client_state: client_set_state() writes it */
-	uint8_t waits_for;
-	uint8_t method_id; /* of the request */
-	bool upgrade;	   /* it asked for one */
-	bool has_request;
-	bool request_done; /* client_end() was called, or there is no content */
-	bool served;	   /* a request before this one was answered */
-	bool refused_more; /* the caller took less than it was offered */
-	bool want_writable;
-	bool deaf;  /* the upstream takes nothing more; an answer may still come */
-	bool shut;  /* our half is closed */
-	int broken; /* to be failed at the end of the turn, with this */
-	const char *broken_why;
-	uint64_t out_mark, in_mark; /* stream counts when the request began */
-	uint64_t progress_bytes;    /* in + out when the deadline was last pushed back */
-	uint64_t turn_bytes_out;    /* sent when the last turn ended */
-	uint64_t parked_ms;
-	struct client_limits limits;
-	const struct client_events *events;
-	void *arg;
-	void (*gone)(void *arg); /* NULL unless parked */
-	void *gone_arg;
-	struct head_scan scan;
-	struct head *head; /* of the response; leased with the request */
-	struct inbox in;
-	struct outbox out;
-};
-
-/* The one writer of client.state. */
-void client_set_state(struct client *c, enum client_state next);
-/* Closes and gives back everything but the memory. */
-void client_let_go(struct client *c);
-/* An idle connection is of no more use: whoever parked it is told. */
-void client_spend(struct client *c);
-/* The upstream takes no more of the request: its answer may be on the way (413, say), and the read
- * side will tell. */
-void client_go_deaf(struct client *c);
-
-/* What the loop calls. */
-void client_on_ready(void *arg, int events);
-void client_on_turn(void *arg);
-void client_on_deadline(void *arg);
-
-static inline void client_wake(struct client *c)
-{
-	loop_later(c->pool->loop, &c->turn);
-}
+/* Counts one connection more and starts connecting it. -ENOMEM at the cap, or an immediate connect
+ * error; an idle connection that makes room is dropped from inside. */
+int client_connect(struct client_pool *p, struct stream *s, const struct addr *to,
+		   void (*ready)(void *arg, int events), void *arg) MUST_CHECK;
 
 #endif

@@ -1,23 +1,23 @@
-/* What the loop brings to an upstream connection: connected, bytes, room, time; the response to the
+/* What the loop brings to an HTTP/1.1 connection to an upstream: connected, bytes, room, time; the response to the
  * request in progress. */
 #include <assert.h>
 #include <errno.h>
 
-#include "http/client_inner.h"
+#include "http/client_h1.h"
 
 /* From events of the loop only, never from inside a call of the caller's: see note_failure(). */
-static void fail(struct client *c, int rc, const char *why)
+static void fail(struct client_h1 *c, int rc, const char *why)
 {
 	struct client_failure f = {
-		.rc = rc, .stage = client_stage(c), .reused = c->served, .why = why
+		.rc = rc, .stage = client_h1_stage(c), .reused = c->served, .why = why
 	};
 	bool has_request = c->has_request;
 
 	if (c->state == CONNECTING)
 		c->pool->stats.failed_connects++;
 	c->has_request = false;
-	client_set_state(c, SPENT);
-	client_let_go(c);
+	client_h1_set_state(c, SPENT);
+	client_h1_let_go(c);
 	if (has_request)
 		c->events->failed(c->arg, &f); /* last: it may close <c> */
 }
@@ -26,7 +26,7 @@ static void fail(struct client *c, int rc, const char *why)
 
 /* The response is complete: the connection is ready for another request if nothing speaks against
  * it. */
-static void finish(struct client *c, const struct head *trailers)
+static void finish(struct client_h1 *c, const struct head *trailers)
 {
 	struct head *head = c->head;
 	bool clean = c->request_done && !c->deaf && outbox_len(&c->out) == 0 &&
@@ -35,30 +35,30 @@ static void finish(struct client *c, const struct head *trailers)
 	c->head = NULL;
 	c->has_request = false;
 	c->served = true;
-	client_set_state(c, head->keep_alive && clean ? IDLE : SPENT);
+	client_h1_set_state(c, head->keep_alive && clean ? IDLE : SPENT);
 	c->events->end(c->arg, trailers);
 	pool_put(&c->pool->heads, head);
 	if (c->state == CLOSED)
 		return;
 	if (c->state == SPENT) {
-		client_let_go(c);
+		client_h1_let_go(c);
 		return;
 	}
 	inbox_end(&c->in);
-	client_wake(c);
+	client_h1_wake(c);
 }
 
-static void enter_tunnel(struct client *c, size_t head_bytes)
+static void enter_tunnel(struct client_h1 *c, size_t head_bytes)
 {
 	inbox_begin(&c->in, head_bytes, BODY_NONE, 0);
 	inbox_begin_raw(&c->in);
 	outbox_frame(&c->out, BODY_UNTIL_CLOSE, 0);
 	c->request_done = false;
-	client_set_state(c, TUNNEL);
+	client_h1_set_state(c, TUNNEL);
 	c->events->head(c->arg, c->head);
 }
 
-static void take_head(struct client *c, size_t head_bytes)
+static void take_head(struct client_h1 *c, size_t head_bytes)
 {
 	struct head *h = c->head;
 
@@ -78,12 +78,12 @@ static void take_head(struct client *c, size_t head_bytes)
 		return;
 	}
 	inbox_begin(&c->in, head_bytes, h->body, h->content_length);
-	client_set_state(c, CONTENT);
+	client_h1_set_state(c, CONTENT);
 	c->events->head(c->arg, h);
 }
 
 /* true: a step further, look again. */
-static bool do_head(struct client *c)
+static bool do_head(struct client_h1 *c)
 {
 	struct parse_fault fault;
 	ssize_t len;
@@ -109,7 +109,7 @@ static bool do_head(struct client *c)
 	return false;
 }
 
-static bool do_content(struct client *c)
+static bool do_content(struct client_h1 *c)
 {
 	struct head *trailers = &c->pool->trailers;
 	struct slice data;
@@ -141,7 +141,7 @@ static bool do_content(struct client *c)
 	}
 }
 
-static void step(struct client *c)
+static void step(struct client_h1 *c)
 {
 	bool again = true;
 
@@ -153,7 +153,7 @@ static void step(struct client *c)
 		case IDLE:
 			/* It closed, or says what nobody asked for. */
 			if (inbox_len(&c->in) || c->in.eof)
-				client_spend(c);
+				client_h1_spend(c);
 			return;
 		default: return;
 		}
@@ -162,7 +162,7 @@ static void step(struct client *c)
 
 /* ---- the end of a turn ---- */
 
-void client_go_deaf(struct client *c)
+void client_h1_go_deaf(struct client_h1 *c)
 {
 	c->deaf = true;
 	outbox_fini(&c->out);
@@ -171,7 +171,7 @@ void client_go_deaf(struct client *c)
 }
 
 /* Sends what the turn gathered. true: something changed, step again. */
-static bool settle(struct client *c)
+static bool settle(struct client_h1 *c)
 {
 	int rc;
 
@@ -183,7 +183,7 @@ static bool settle(struct client *c)
 	if (rc == -EAGAIN)
 		return false;
 	if (rc < 0)
-		client_go_deaf(c);
+		client_h1_go_deaf(c);
 	if (c->want_writable && c->has_request) {
 		c->want_writable = false;
 		if (c->events->writable && !c->request_done)
@@ -197,10 +197,10 @@ static bool settle(struct client *c)
 	return false;
 }
 
-static void watch_limits(struct client *c)
+static void watch_limits(struct client_h1 *c)
 {
 	uint64_t moved = c->stream.bytes_in + c->stream.bytes_out;
-	enum client_wait wait = WAIT_NOTHING;
+	enum client_h1_wait wait = WAIT_NOTHING;
 	uint32_t limit_ms = 0;
 
 	if (c->state == CONNECTING && c->has_request) {
@@ -222,7 +222,7 @@ static void watch_limits(struct client *c)
 	c->progress_bytes = moved;
 }
 
-static void watch(struct client *c)
+static void watch(struct client_h1 *c)
 {
 	int events = c->out.blocked ? STREAM_WRITE : 0;
 
@@ -235,9 +235,9 @@ static void watch(struct client *c)
 	stream_wait(&c->stream, events);
 }
 
-void client_on_turn(void *arg)
+void client_h1_on_turn(void *arg)
 {
-	struct client *c = arg;
+	struct client_h1 *c = arg;
 
 	if (c->state != CONNECTING || c->broken) {
 		do
@@ -250,7 +250,7 @@ void client_on_turn(void *arg)
 
 /* ---- events ---- */
 
-static void do_connect(struct client *c)
+static void do_connect(struct client_h1 *c)
 {
 	int rc = stream_connected(&c->stream);
 
@@ -260,26 +260,26 @@ static void do_connect(struct client *c)
 		fail(c, rc, strerrordesc_np(-rc));
 		return;
 	}
-	client_set_state(c, c->has_request ? WAITING : IDLE);
+	client_h1_set_state(c, c->has_request ? WAITING : IDLE);
 	c->out.blocked = false;
 	c->want_writable = true;
 }
 
-static void receive(struct client *c)
+static void receive(struct client_h1 *c)
 {
 	ssize_t n = inbox_fill(&c->in, &c->stream);
 
 	if (n >= 0 || n == -EAGAIN || n == -ENOBUFS)
 		return;
 	if (c->state == IDLE)
-		client_spend(c);
+		client_h1_spend(c);
 	else
 		fail(c, (int)n, n == -ENOMEM ? "out of buffers" : "upstream reset the connection");
 }
 
-void client_on_ready(void *arg, int events)
+void client_h1_on_ready(void *arg, int events)
 {
-	struct client *c = arg;
+	struct client_h1 *c = arg;
 
 	if (c->state == CONNECTING) {
 		do_connect(c);
@@ -291,12 +291,12 @@ void client_on_ready(void *arg, int events)
 		step(c);
 	}
 	if (c->state < SPENT)
-		client_wake(c);
+		client_h1_wake(c);
 }
 
-void client_on_deadline(void *arg)
+void client_h1_on_deadline(void *arg)
 {
-	struct client *c = arg;
+	struct client_h1 *c = arg;
 
 	switch (c->waits_for) {
 	case WAIT_CONNECT: fail(c, -ETIMEDOUT, "connect timed out"); break;
