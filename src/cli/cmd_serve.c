@@ -13,7 +13,8 @@ struct serve_args {
 	const char *console_host, *docker_host, *config, *access_log, *access_log_format, *ready_file;
 	const char *network_subnet, *network_name, *cluster_id;
 	uint64_t heartbeat_ms, offline_ms, drain_ms, request_drain_ms, tunnel_drain_ms;
-	int64_t max_connections;
+	uint64_t head_ms, idle_ms, body_ms, write_ms, tunnel_idle_ms;
+	int64_t max_connections, max_per_address;
 	bool no_access_log;
 };
 
@@ -47,6 +48,25 @@ static int check(const struct cli *c, const struct serve_args *a)
 	if (a->heartbeat_ms && a->offline_ms && a->offline_ms < 2 * a->heartbeat_ms)
 		return cli_usage(c, "--offline-after must be at least twice --heartbeat-interval");
 	return -1;
+}
+
+static void set_ms(uint32_t *to, uint64_t ms)
+{
+	if (ms)
+		*to = (uint32_t)MIN(ms, UINT32_MAX);
+}
+
+static void set_connections(struct server_config *to, const struct serve_args *a)
+{
+	set_ms(&to->head_timeout_ms, a->head_ms);
+	set_ms(&to->idle_timeout_ms, a->idle_ms);
+	set_ms(&to->body_timeout_ms, a->body_ms);
+	set_ms(&to->write_timeout_ms, a->write_ms);
+	set_ms(&to->tunnel_idle_ms, a->tunnel_idle_ms);
+	if (a->max_connections)
+		to->max_connections = (uint32_t)a->max_connections;
+	if (a->max_per_address)
+		to->max_per_address = (uint32_t)a->max_per_address;
 }
 
 static int run(struct cli *c, struct serve_args *a)
@@ -84,8 +104,7 @@ static int run(struct cli *c, struct serve_args *a)
 		o.request_drain_s = (uint32_t)(a->request_drain_ms / 1000);
 	if (a->tunnel_drain_ms)
 		o.tunnel_drain_s = (uint32_t)(a->tunnel_drain_ms / 1000);
-	if (a->max_connections)
-		o.max_connections = (uint32_t)a->max_connections;
+	set_connections(&o.connections, a);
 	return serve_run(&o);
 }
 
@@ -114,6 +133,12 @@ static int serve(struct cli *c, int argc, char **argv)
 		{ "request-drain", "TIME", OPT_DURATION, &a.request_drain_ms, "cut an old replica's requests after (5m)", 0, 0, false },
 		{ "tunnel-drain", "TIME", OPT_DURATION, &a.tunnel_drain_ms, "the same for its tunnels (30s)", 0, 0, false },
 		{ "max-connections", "N", OPT_COUNT, &a.max_connections, "client connections at once (10000)", 16, 1000000, false },
+		{ "max-per-address", "N", OPT_COUNT, &a.max_per_address, "of them from one address (4096)", 1, 1000000, false },
+		{ "head-timeout", "TIME", OPT_DURATION, &a.head_ms, "a request's head must be there within (10s)", 0, 0, false },
+		{ "idle-timeout", "TIME", OPT_DURATION, &a.idle_ms, "close a connection without a request after (75s)", 0, 0, false },
+		{ "body-timeout", "TIME", OPT_DURATION, &a.body_ms, "give up on content that stops for (30s)", 0, 0, false },
+		{ "write-timeout", "TIME", OPT_DURATION, &a.write_ms, "give up on a client that takes nothing for (30s)", 0, 0, false },
+		{ "tunnel-idle", "TIME", OPT_DURATION, &a.tunnel_idle_ms, "close a tunnel without a byte after (1h)", 0, 0, false },
 		{ 0 },
 	};
 	int code = cli_parse(c, argc, argv, opts, 0, 0);

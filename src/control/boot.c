@@ -307,12 +307,12 @@ static uint32_t connections_max(uint32_t want)
 static int open_listeners(struct control *c, struct err *err)
 {
 	const struct exchange_handler handler = { console_request, c };
-	struct server_config config;
+	struct server_config config = c->options->connections;
+	uint32_t wanted = config.max_connections;
 	char *path;
 	int rc;
 
-	server_config_default(&config);
-	config.max_connections = connections_max(c->options->max_connections);
+	config.max_connections = connections_max(wanted);
 	c->connections_max = config.max_connections;
 	rc = server_create(&c->server, c->loop, &config, &handler, is_node_address, c, err);
 	if (!rc)
@@ -333,9 +333,9 @@ static int open_listeners(struct control *c, struct err *err)
 			   addresses_all_loopback(c->https, c->https_n);
 	addresses_join_url(c, c->join_url, sizeof(c->join_url));
 	/* Said now: what kept the listeners from opening is the one thing to say before. */
-	if (!rc && config.max_connections < c->options->max_connections)
+	if (!rc && config.max_connections < wanted)
 		log_warn("%u client connections at most: the limit of open files does not allow %u",
-			 config.max_connections, c->options->max_connections);
+			 config.max_connections, wanted);
 	return rc;
 }
 

@@ -28,8 +28,9 @@ void serve_options_default(struct serve_options *o)
 		.drain_limit_s = 30,
 		.request_drain_s = 300,
 		.tunnel_drain_s = 30,
-		.max_connections = 10000,
 	};
+	server_config_default(&o->connections);
+	o->connections.max_connections = 10000;
 }
 
 struct serve {
@@ -92,9 +93,9 @@ static void on_settled(void *arg)
 		log_info("listening http=%s", c->http[i].text);
 	for (size_t i = 0; i < c->https_n; i++)
 		log_info("listening https=%s", c->https[i].text);
-	if (c->connections_max < c->options->max_connections)
+	if (c->connections_max < c->options->connections.max_connections)
 		log_warn("%u client connections at most: the limit of open files does not allow %u",
-			 c->connections_max, c->options->max_connections);
+			 c->connections_max, c->options->connections.max_connections);
 	log_info("ready cluster=%s data=%s", c->cluster_id, c->options->data_dir);
 	notify_systemd("READY=1");
 }

@@ -4,6 +4,7 @@
 #define TEMPS_CONTROL_SERVE_H
 
 #include "base/base.h"
+#include "http/server.h"
 
 struct serve_cert {
 	const char *cert_file, *key_file;	/* PEM: chain with the leaf first, and its key */
@@ -41,7 +42,9 @@ struct serve_options {
 	uint32_t drain_limit_s;			/* at SIGTERM: connections are cut after this; 30 */
 	uint32_t request_drain_s; /* a replica going away: requests are cut after this; 300 */
 	uint32_t tunnel_drain_s;		/* the same for tunnels and event streams; 30 */
-	uint32_t max_connections; /* client connections, all listeners together; 10,000 */
+	/* what a client connection may do and how long; fewer than max_connections (10,000) when the
+	 * limit of open files does not allow as many */
+	struct server_config connections;
 };
 
 /* The defaults above; lists empty, data_dir NULL. */
