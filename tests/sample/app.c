@@ -664,6 +664,16 @@ static int open_listener(uint16_t port)
 	return fd;
 }
 
+/* The real one, when the kernel was left to choose. */
+static uint16_t bound_port(int fd)
+{
+	struct sockaddr_in at = { 0 };
+	socklen_t len = sizeof(at);
+
+	getsockname(fd, (struct sockaddr *)&at, &len);
+	return ntohs(at.sin_port);
+}
+
 static const char *env(const char *name, const char *def)
 {
 	const char *value = getenv(name);
@@ -693,6 +703,7 @@ int main(void)
 	if (delay_ms)
 		nanosleep(&(struct timespec){ delay_ms / 1000, delay_ms % 1000 * 1000000 }, NULL);
 	listener = open_listener(port);
+	port = bound_port(listener);
 	say("listening on port %u as replica %s release %s\n", port, replica, release);
 	while (!stopping && left >= 0)
 		left = serve_once(listener);
