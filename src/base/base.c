@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void *must(void *p)
+void *must_have(void *p)
 {
 	if (!p) {
 		fputs("temps: out of memory\n", stderr);
@@ -18,22 +18,22 @@ static void *must(void *p)
 void *xcalloc(size_t n, size_t size)
 {
 	/* calloc(0) may answer NULL, which is not a shortage. */
-	return must(calloc(n ? n : 1, size ? size : 1));
+	return must_have(calloc(n ? n : 1, size ? size : 1));
 }
 
 void *xrealloc(void *p, size_t size)
 {
-	return must(realloc(p, size ? size : 1));
+	return must_have(realloc(p, size ? size : 1));
 }
 
 char *xstrdup(const char *s)
 {
-	return must(strdup(s));
+	return must_have(strdup(s));
 }
 
 char *xstrndup(const char *s, size_t n)
 {
-	return must(strndup(s, n));
+	return must_have(strndup(s, n));
 }
 
 char *xasprintf(const char *fmt, ...)
@@ -45,5 +45,5 @@ char *xasprintf(const char *fmt, ...)
 	if (vasprintf(&s, fmt, ap) < 0)
 		s = NULL;
 	va_end(ap);
-	return must(s);
+	return must_have(s);
 }

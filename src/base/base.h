@@ -23,6 +23,8 @@ void *xcalloc(size_t n, size_t size);
 void *xrealloc(void *p, size_t size);
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);
+/* <p>, which is not NULL: aborts with the same message when it is. */
+void *must_have(void *p);
 char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 #endif

@@ -3,8 +3,7 @@
 #ifndef TEMPS_PROXY_TABLE_H
 #define TEMPS_PROXY_TABLE_H
 
-#include "base/hash.h"
-#include "base/slice.h"
+#include "proxy/hosts.h"
 
 #define TABLE_HOST_MAX 253 /* bytes of a host name (RFC 1035 §2.3.4, without the trailing dot) */
 #define TABLE_PATH_MAX 1024
@@ -19,32 +18,8 @@ struct route_target {
 						   inside a table function */
 };
 
-struct route {
-	struct route_target *target;
-	char *path; /* owned; NULL for "/", as most have */
-	uint32_t path_n;
-	uint64_t requests, errors;
-};
-
-struct host;
-
-struct host_slot {
-	uint64_t hash;
-	struct host *host; /* NULL: empty */
-};
-
-struct host_slots {
-	struct host_slot *slot;
-	uint32_t mask; /* size - 1 */
-	uint32_t count;
-};
-
 struct table {
-	struct hash_key key;
-	struct host_slots now;
-	struct host_slots old; /* while growing: emptied a few slots at each change, so that no
-				  change pays for all */
-	uint32_t old_at;
+	struct hosts hosts;
 	uint32_t wildcards; /* hosts that start with "*.": without any there is no second look */
 	uint32_t routes;    /* living ones */
 };
@@ -52,7 +27,7 @@ struct table {
 void table_init(struct table *t, const struct hash_key *key);
 void table_fini(struct table *t);
 /* <host> is lower case, maybe "*.example.test"; <path> starts with '/'. Neither is kept.
- * -EEXIST: a living target has it. */
+ * -EEXIST: a living target has it; -ENOSPC: the table has its HOSTS_MAX. */
 int table_add(struct table *t, struct slice host, struct slice path,
 	      struct route_target *target) MUST_CHECK;
 /* All routes to <target> count as absent from now on; O(1). */

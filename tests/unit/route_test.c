@@ -97,6 +97,58 @@ static void folds(void **state)
 	}
 }
 
+/* What of an authority is the host's name; 'x' stands for as many as <xs> says. */
+static const struct {
+	const char *name, *authority, *want;
+	size_t xs;
+} authorities[] = {
+	{ "short", "A:1", "a", 0 },
+	{ "nothing but a port", ":80", "", 0 },
+	{ "a port and nothing before it", ":8080/very-long", "", 0 },
+	{ "port and last dot", "Example.Test.:8080", "example.test", 0 },
+	{ "colon at a word's end", "ABCDEFG:80", "abcdefg", 0 },
+	{ "colon at a word's start", "ABCDEFGH:80", "abcdefgh", 0 },
+	{ "colon in the overlap", "ABCDEFGHI.tes:1", "abcdefghi.tes", 0 },
+	{ "a wildcard is no host", "*.test", "", 0 },
+	{ "the longest", "x", "x", 253 },
+	{ "the longest and its dot", "x.", "x", 253 },
+	{ "the longest, dot and port", "x.:65535", "x", 253 },
+	{ "too long", "x", "", 254 },
+	{ "too long, with a port", "x:1", "", 254 },
+	{ "long, and nothing before the port", ":x", "", 300 },
+};
+
+static size_t spell(const char *pattern, size_t xs, char *out)
+{
+	size_t n = 0;
+
+	for (; *pattern; pattern++) {
+		if (xs && *pattern == 'x') {
+			memset(out + n, 'x', xs);
+			n += xs;
+		} else {
+			out[n++] = *pattern;
+		}
+	}
+	return n;
+}
+
+static void folds_authorities(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(authorities); i++) {
+		char out[TABLE_HOST_MAX + 1], want[400], *in = xcalloc(1, 400);
+		size_t n = spell(authorities[i].authority, authorities[i].xs, in);
+		size_t want_n = spell(authorities[i].want, authorities[i].xs, want);
+
+		/* Its own block, cut to size: reading past it is seen. */
+		in = xrealloc(in, n);
+		CHECK_INT(authorities[i].name, host_fold(slice_of(in, n), out), want_n);
+		CHECK_INT(authorities[i].name, memcmp(out, want, want_n), 0);
+		free(in);
+	}
+}
+
 static void changes(void **state)
 {
 	struct route_target a = { 0 }, b = { 0 };
@@ -157,6 +209,14 @@ static void dead_targets(void **state)
 	table_fini(&t);
 }
 
+/* Every tenth is longer than what a host keeps inside. */
+static void name_of(unsigned i, char *out, size_t size)
+{
+	snprintf(out, size, "h%u.%s.test", i,
+		 i % 10 ? "short"
+			: "a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q.r.s.t.u.v.w.x.y.z.a.b.c.d.e.f.g.h");
+}
+
 /* Against a plain array: random adds and removes, everything looked up after each hundred. */
 static void model(void **state)
 {
@@ -171,9 +231,9 @@ static void model(void **state)
 	table_init(&t, &key);
 	for (unsigned step = 0; step < STEPS; step++) {
 		unsigned i = (seed = seed * 1103515245 + 12345) / 65536 % HOSTS;
-		char host[32];
+		char host[128];
 
-		snprintf(host, sizeof(host), "h%u.%s.test", i, i % 2 ? "odd" : "even");
+		name_of(i, host, sizeof(host));
 		/* Mostly grows, then mostly shrinks. */
 		if ((seed >> 20) % 4 < (step < STEPS / 2 ? 3 : 1)) {
 			CHECK_INT(host, table_add(&t, slice_str(host), SLICE("/"), &target),
@@ -188,7 +248,7 @@ static void model(void **state)
 		}
 		CHECK_INT(host, t.routes, count);
 		for (i = 0; step % 100 == 0 && i < HOSTS; i++) {
-			snprintf(host, sizeof(host), "h%u.%s.test", i, i % 2 ? "odd" : "even");
+			name_of(i, host, sizeof(host));
 			CHECK_INT(host, target_of(&t, host, "/") != NULL, there[i]);
 		}
 	}
@@ -199,8 +259,9 @@ static void model(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(matches),	cmocka_unit_test(folds), cmocka_unit_test(changes),
-		cmocka_unit_test(dead_targets), cmocka_unit_test(model),
+		cmocka_unit_test(matches),	     cmocka_unit_test(folds),
+		cmocka_unit_test(folds_authorities), cmocka_unit_test(changes),
+		cmocka_unit_test(dead_targets),	     cmocka_unit_test(model),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
