@@ -254,6 +254,11 @@ void dataplane_route_out(struct dataplane *d, const struct effect_route *r)
 	d->config.reports->drained(d->config.arg, &ref);
 }
 
+static bool is_in(const struct endpoint_view *v)
+{
+	return v->state == ENDPOINT_IN || v->state == ENDPOINT_TRIAL;
+}
+
 bool dataplane_failed(struct dataplane *d, const struct effect_route *r)
 {
 	struct place *p = route_find(d, r);
@@ -263,7 +268,7 @@ bool dataplane_failed(struct dataplane *d, const struct effect_route *r)
 		return false;
 	endpoint_view(p->endpoint, &view);
 	/* One that the data path took out itself keeps its own probing. */
-	if (view.state == ENDPOINT_IN) {
+	if (is_in(&view)) {
 		log_info("endpoint=%s/%u out %s", p->app->name, p->replica,
 			 r->reason ? r->reason : "its node says so");
 		endpoint_set_out(p->endpoint, false);
@@ -281,7 +286,7 @@ bool dataplane_recover(struct dataplane *d, const struct effect_probe *e)
 		return false;
 	p->recover_seq = e->op.seq;
 	endpoint_view(p->endpoint, &view);
-	if (view.state == ENDPOINT_IN)
+	if (is_in(&view))
 		loop_later(d->config.loop, &p->recovered);
 	return true;
 }

@@ -10,6 +10,8 @@
 
 #define PROBE_FIRST_MS 250
 #define PROBE_MAX_MS 5000
+#define SETTLED_MS 10000 /* who fails sooner after coming in is probed later than the last time */
+#define TRIAL_MS 2000	 /* more than a connection attempt has */
 #define REROUTED_PER_TURN 32 /* each may open a connection: 20 us apiece */
 
 #define TO(s) (1u << ENDPOINT_##s)
@@ -17,9 +19,9 @@ static const struct {
 	const char *name;
 	unsigned next;
 } states[] = {
-	[ENDPOINT_IN] = { "in", TO(OUT) | TO(SUSPECT) | TO(DRAINING) },
-	[ENDPOINT_OUT] = { "out", TO(IN) | TO(SUSPECT) | TO(DRAINING) },
-	[ENDPOINT_SUSPECT] = { "suspect", TO(IN) | TO(OUT) | TO(DRAINING) },
+	[ENDPOINT_IN] = { "in", TO(OUT) | TO(DRAINING) },
+	[ENDPOINT_OUT] = { "out", TO(IN) | TO(TRIAL) | TO(DRAINING) },
+	[ENDPOINT_TRIAL] = { "trial", TO(IN) | TO(OUT) | TO(DRAINING) },
 	[ENDPOINT_DRAINING] = { "draining", 0 },
 };
 
@@ -28,6 +30,7 @@ static void on_reroute(void *arg);
 static void on_idle_limit(void *arg);
 static void on_requests_limit(void *arg);
 static void on_tunnels_limit(void *arg);
+static void on_trial(void *arg);
 static void on_probed(void *arg, int rc, const char *why);
 
 static struct front *front_of(const struct endpoint *e)
@@ -48,25 +51,33 @@ static void close_idle(struct endpoint *e)
 /* The only writer of e->state. */
 static void set_state(struct endpoint *e, enum endpoint_state next)
 {
+	struct upstream *u = e->upstream;
+	bool was_in = endpoint_is_in(e);
+
 	if (e->state == next)
 		return;
 	assert(states[e->state].next & (1u << next));
 	log_debug("upstream=%s endpoint=%s %s -> %s", e->upstream->name, e->at.text,
 		  states[e->state].name, states[next].name);
-	if (e->state == ENDPOINT_IN)
-		upstream_take_out(e->upstream, e);
 	e->state = next;
-	if (next == ENDPOINT_IN)
-		upstream_put_in(e->upstream, e);
-	else
+	e->limit = next == ENDPOINT_TRIAL   ? 1
+		   : u->policy.max_in_flight ? u->policy.max_in_flight
+					     : UINT32_MAX;
+	e->watched = e->limit < UINT32_MAX || u->policy.balance == BALANCE_LEAST_CONNECTIONS;
+	if (was_in != endpoint_is_in(e))
+		upstream_count_in(u, e, was_in ? -1 : 1);
+	if (!was_in)
+		e->in_since_ms = loop_now_ms(front_of(e)->loop);
+	if (!endpoint_is_in(e))
 		close_idle(e);
+	upstream_review(u, e);
 }
 
 static void start_probe(struct endpoint *e)
 {
 	const struct probe_config c = {
 		.at = e->at,
-		.delay_ms = PROBE_FIRST_MS,
+		.delay_ms = e->back_off_ms,
 		.interval_ms = PROBE_FIRST_MS,
 		.interval_max_ms = PROBE_MAX_MS,
 		.need = 1,
@@ -86,6 +97,9 @@ static void report(struct endpoint *e, unsigned what)
 {
 	if (e->orphan)
 		return;
+	/* Only where it is now counts. */
+	if (what & (REPORT_FAILED | REPORT_RECOVERED))
+		e->reports &= ~(unsigned)(REPORT_FAILED | REPORT_RECOVERED);
 	e->reports |= what;
 	loop_later(front_of(e)->loop, &e->report);
 }
@@ -119,13 +133,17 @@ struct endpoint *endpoint_add(struct upstream *u, const struct addr *at, const c
 	e->id = ++u->front->last_endpoint_id;
 	list_init(&e->idle);
 	list_init(&e->relays);
+	list_init(&e->ring_link);
 	deadline_init(&e->idle_limit, u->front->loop, on_idle_limit, e);
 	deadline_init(&e->reroute, u->front->loop, on_reroute, e);
 	deadline_init(&e->requests_limit, u->front->loop, on_requests_limit, e);
 	deadline_init(&e->tunnels_limit, u->front->loop, on_tunnels_limit, e);
+	deadline_init(&e->trial, u->front->loop, on_trial, e);
 	loop_task_init(&e->report, on_report, e);
 	list_push_back(&u->endpoints, &e->link);
 	u->nendpoints++;
+	e->weight = 1;
+	e->choice_at = CHOICE_NOWHERE;
 	e->state = ENDPOINT_OUT;
 	set_state(e, ENDPOINT_IN);
 	return e;
@@ -150,6 +168,7 @@ static void reap(struct endpoint *e)
 	deadline_stop(&e->reroute);
 	deadline_stop(&e->requests_limit);
 	deadline_stop(&e->tunnels_limit);
+	deadline_stop(&e->trial);
 	loop_task_cancel(&e->report);
 	list_remove(&e->link);
 	loop_defer(front_of(e)->loop, &e->reap, endpoint_free, e);
@@ -179,6 +198,25 @@ void endpoint_remove(struct endpoint *e)
 
 /* ---- failing and coming back ---- */
 
+/* Out of routing, and probed. Twice as late as the last time when it failed soon after that, but
+ * for the last one: nobody gains while nothing serves. */
+static void eject(struct endpoint *e)
+{
+	struct upstream *u = e->upstream;
+	bool soon = loop_now_ms(front_of(e)->loop) - e->in_since_ms < SETTLED_MS;
+
+	if (endpoint_is_in(e)) {
+		set_state(e, ENDPOINT_OUT);
+		e->ejections++;
+		u->ejections++;
+		front_of(e)->stats.ejections++;
+		e->back_off_ms = soon && u->nin && e->back_off_ms
+					 ? MIN(e->back_off_ms * 2, PROBE_MAX_MS)
+					 : PROBE_FIRST_MS;
+	}
+	start_probe(e);
+}
+
 void endpoint_fault(struct endpoint *e, enum endpoint_fault fault, const char *why)
 {
 	e->failures++;
@@ -188,14 +226,12 @@ void endpoint_fault(struct endpoint *e, enum endpoint_fault fault, const char *w
 		return;
 	if (e->state == ENDPOINT_DRAINING)
 		return;
-	e->failed = true;
-	start_probe(e);
-	if (e->state != ENDPOINT_IN)
-		return;
-	set_state(e, ENDPOINT_OUT);
-	e->fault = fault;
-	e->why = why;
-	report(e, REPORT_FAILED);
+	if (endpoint_is_in(e)) {
+		e->fault = fault;
+		e->why = why;
+		report(e, REPORT_FAILED);
+	}
+	eject(e);
 }
 
 static void on_probed(void *arg, int rc, const char *why)
@@ -205,11 +241,31 @@ static void on_probed(void *arg, int rc, const char *why)
 	(void)why;
 	(void)rc; /* without a limit a probe ends by success alone */
 	e->probe = NULL;
-	e->failed = false;
-	if (e->state == ENDPOINT_DRAINING)
+	if (e->state != ENDPOINT_OUT)
 		return;
-	set_state(e, ENDPOINT_IN);
+	e->half_open++;
+	e->upstream->half_open++;
+	front_of(e)->stats.half_open++;
+	set_state(e, ENDPOINT_TRIAL);
 	report(e, REPORT_RECOVERED);
+}
+
+void endpoint_prove(struct endpoint *e)
+{
+	deadline_set(&e->trial, 0);
+	e->recoveries++;
+	e->upstream->recoveries++;
+	front_of(e)->stats.recoveries++;
+	set_state(e, ENDPOINT_IN);
+}
+
+/* A slow answer is no failure: nobody waits for it to end the trial. */
+static void on_trial(void *arg)
+{
+	struct endpoint *e = arg;
+
+	if (e->state == ENDPOINT_TRIAL && e->in_flight)
+		endpoint_prove(e);
 }
 
 /* Those who wait for an answer may get it elsewhere. One that moves takes itself off the list, one
@@ -221,7 +277,7 @@ static void on_reroute(void *arg)
 	for (unsigned i = 0; i < REROUTED_PER_TURN && e->to_reroute; i++) {
 		struct relay *r = LIST_FIRST(&e->relays, struct relay, endpoint_link);
 
-		if (!r || (e->state != ENDPOINT_SUSPECT && e->state != ENDPOINT_OUT)) {
+		if (!r || e->state != ENDPOINT_OUT) {
 			e->to_reroute = 0;
 			return;
 		}
@@ -234,40 +290,22 @@ static void on_reroute(void *arg)
 		deadline_set(&e->reroute, 1);
 }
 
-static void reroute(struct endpoint *e)
-{
-	e->to_reroute = e->in_flight;
-	on_reroute(e);
-}
-
-void endpoint_set_suspect(struct endpoint *e, bool suspect)
-{
-	if (e->state == ENDPOINT_DRAINING)
-		return;
-	if (suspect && e->state != ENDPOINT_SUSPECT) {
-		set_state(e, ENDPOINT_SUSPECT);
-		start_probe(e);
-		reroute(e);
-	} else if (!suspect && e->state == ENDPOINT_SUSPECT) {
-		if (!e->failed)
-			stop_probe(e);
-		set_state(e, e->failed ? ENDPOINT_OUT : ENDPOINT_IN);
-	}
-}
-
 void endpoint_set_out(struct endpoint *e, bool gone)
 {
 	if (e->state == ENDPOINT_DRAINING)
 		return;
 	e->gone = gone;
-	e->failed = true;
-	if (e->state == ENDPOINT_IN)
-		set_state(e, ENDPOINT_OUT);
 	if (gone)
 		stop_probe(e);
-	else
-		start_probe(e);
-	reroute(e);
+	eject(e);
+	e->to_reroute = e->in_flight;
+	on_reroute(e);
+}
+
+void endpoint_set_weight(struct endpoint *e, uint32_t weight)
+{
+	assert(weight <= ENDPOINT_WEIGHT_MAX);
+	upstream_weigh(e->upstream, e, weight);
 }
 
 /* ---- idle connections ---- */
@@ -297,7 +335,7 @@ struct client *endpoint_take(struct endpoint *e, uint32_t max_idle_ms)
 
 void endpoint_give(struct endpoint *e, struct client *c)
 {
-	if (e->state != ENDPOINT_IN || !client_reusable(c)) {
+	if (!endpoint_is_in(e) || !client_reusable(c)) {
 		client_close(c);
 		return;
 	}
@@ -334,6 +372,10 @@ void endpoint_enter(struct endpoint *e, struct relay *r)
 	e->requests++;
 	e->in_flight++;
 	list_push_back(&e->relays, &r->endpoint_link);
+	if (e->state == ENDPOINT_TRIAL)
+		deadline_set(&e->trial, TRIAL_MS);
+	if (e->watched)
+		upstream_review(e->upstream, e);
 }
 
 void endpoint_count_tunnel(struct endpoint *e, struct relay *r)
@@ -351,6 +393,8 @@ void endpoint_leave(struct endpoint *e, struct relay *r)
 		e->tunnels--;
 	r->tunnel_counted = false;
 	e->in_flight--;
+	if (e->watched)
+		upstream_review(e->upstream, e);
 	if (e->in_flight || e->state != ENDPOINT_DRAINING)
 		return;
 	if (e->orphan)
@@ -417,11 +461,15 @@ void endpoint_view(const struct endpoint *e, struct endpoint_view *out)
 		.at = &e->at,
 		.identity = e->identity,
 		.state = e->state,
+		.weight = e->weight,
 		.in_flight = e->in_flight,
 		.tunnels = e->tunnels,
 		.idle_connections = count_idle(e),
 		.requests = e->requests,
 		.failures = e->failures,
 		.retries_away = e->retries_away,
+		.ejections = e->ejections,
+		.half_open = e->half_open,
+		.recoveries = e->recoveries,
 	};
 }

@@ -2,6 +2,7 @@
 #ifndef TEMPS_PROXY_ENDPOINT_H
 #define TEMPS_PROXY_ENDPOINT_H
 
+#include "proxy/choice.h"
 #include "proxy/hold.h"
 #include "proxy/probe.h"
 #include "proxy/retry.h"
@@ -20,13 +21,14 @@ struct upstream {
 	struct client_limits limits;
 	struct list endpoints;
 	uint32_t nendpoints;
-	struct endpoint **in; /* those that take requests, in no order: choosing is O(1) */
-	uint32_t nin, in_cap;
-	uint32_t turn; /* whose turn it is among equals */
+	uint32_t nin;	      /* in routing: in or on trial */
+	uint32_t nopen;	      /* of them, with a weight: what is new may go there */
+	struct choice choice; /* of those, the ones below their limit */
 	struct hold hold;
 	struct retry_budget budget;
 	uint32_t active; /* requests that still point here */
 	uint64_t requests, by_status[6], bytes_in, bytes_out, retries;
+	uint64_t ejections, half_open, recoveries;
 	struct loop_reap reap;
 	bool reaped;
 };
@@ -44,9 +46,13 @@ struct endpoint {
 	uint64_t tag;
 	uint64_t id; /* never used twice: what a request remembers of where it was */
 	enum endpoint_state state;
-	bool failed;	/* its own data path did: where a lifted suspicion leads back to */
-	bool gone;	/* no probing: nobody is there any more */
-	uint32_t in_at; /* index in upstream->in, while ENDPOINT_IN */
+	bool gone; /* no probing: nobody is there any more */
+	uint32_t weight;
+	uint32_t limit;	    /* of requests in flight, as state and policy say */
+	bool watched;	    /* the number of its requests decides whether it is chosen */
+	uint32_t choice_at; /* its slot in upstream->choice, or CHOICE_NOWHERE */
+	struct list ring_link; /* upstream->choice.ring */
+	uint64_t turn;	    /* while it has no slot */
 
 	struct list idle;	    /* connections, the last used in front */
 	struct deadline idle_limit; /* set while any idles */
@@ -56,6 +62,9 @@ struct endpoint {
 	uint32_t to_reroute;	     /* of them, as it may not be there any more */
 	struct deadline reroute;
 	struct probe *probe;
+	uint32_t back_off_ms;  /* before the first try of the last probe; 0: never failed */
+	uint64_t in_since_ms;  /* in routing */
+	struct deadline trial; /* of the request in flight, while on trial */
 	struct deadline requests_limit, tunnels_limit; /* of a drain */
 	bool tunnels_over; /* the latter has passed: what becomes a tunnel now is cut */
 	unsigned cut;
@@ -66,18 +75,27 @@ struct endpoint {
 	enum endpoint_fault fault;
 	const char *why;
 	uint64_t requests, failures, retries_away;
+	uint64_t ejections, half_open, recoveries;
 	struct loop_reap reap;
 };
 
-/* The better of two: the one whose turn it is and a random other, by requests in flight. Not one
- * whose id is in <tried>. NULL: none. */
+static inline bool endpoint_is_in(const struct endpoint *e)
+{
+	return e->state == ENDPOINT_IN || e->state == ENDPOINT_TRIAL;
+}
+
+/* As the policy says; not one whose id is in <tried>, nor one at its limit. NULL: none. */
 struct endpoint *upstream_pick(struct upstream *u, const uint64_t *tried, unsigned ntried);
-struct endpoint *upstream_endpoint(const struct upstream *u, uint64_t id); /* still in; NULL: no */
+/* One that may be chosen; NULL: not, or not any more. */
+struct endpoint *upstream_endpoint(const struct upstream *u, uint64_t id);
 /* A relay stops pointing here. */
 void upstream_leave(struct upstream *u);
-/* Bookkeeping of the endpoints: into and out of the choice, and freed. */
-void upstream_put_in(struct upstream *u, struct endpoint *e);
-void upstream_take_out(struct upstream *u, struct endpoint *e);
+/* Bookkeeping of the endpoints. State, limit or requests in flight changed: into the choice or out
+ * of it, and who waits is let go. */
+void upstream_review(struct upstream *u, struct endpoint *e);
+/* It comes into routing (1) or leaves it (-1). */
+void upstream_count_in(struct upstream *u, const struct endpoint *e, int by);
+void upstream_weigh(struct upstream *u, struct endpoint *e, uint32_t weight);
 void upstream_endpoint_gone(struct upstream *u);
 
 /* A connection from the idle pool that idled less than <max_idle_ms>, or NULL. */
@@ -88,6 +106,14 @@ void endpoint_give(struct endpoint *e, struct client *c);
 /* A request begins or ends here. */
 void endpoint_enter(struct endpoint *e, struct relay *r);
 void endpoint_leave(struct endpoint *e, struct relay *r);
+/* One on trial passes it. */
+void endpoint_prove(struct endpoint *e);
+/* An answer came from it. */
+static inline void endpoint_answered(struct endpoint *e)
+{
+	if (e->state == ENDPOINT_TRIAL)
+		endpoint_prove(e);
+}
 /* The request became a tunnel or an event stream: drains treat it as such. */
 void endpoint_count_tunnel(struct endpoint *e, struct relay *r);
 /* The data path saw it fail: out at once, reported, probed. */

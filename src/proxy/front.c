@@ -96,15 +96,12 @@ void front_destroy(struct front *f)
 	loop_defer(f->loop, &f->reap, front_free, f);
 }
 
-uint32_t front_random(struct front *f, uint32_t below)
+uint64_t front_random(struct front *f)
 {
-	uint64_t x = f->random;
-
-	x ^= x >> 12;
-	x ^= x << 25;
-	x ^= x >> 27;
-	f->random = x;
-	return (uint32_t)((x * 0x2545f4914f6cdd1d >> 32) * below >> 32);
+	f->random ^= f->random << 13;
+	f->random ^= f->random >> 7;
+	f->random ^= f->random << 17;
+	return f->random;
 }
 
 bool front_has_host(const struct front *f, struct slice host)

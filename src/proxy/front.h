@@ -62,9 +62,12 @@ void front_reopen_log(struct front *f);
 
 struct front_stats {
 	uint64_t requests, by_status[6]; /* 1xx … 5xx in [1]..[5] */
-	uint64_t retries, held, hold_timeouts, hold_refused, tunnels, cut, no_route;
+	uint64_t retries, retries_refused; /* the latter: the budget was spent */
+	uint64_t held, hold_timeouts, hold_refused, tunnels, cut, no_route;
+	uint64_t queued, queue_timeouts, queue_refused; /* while all were at their limit */
+	uint64_t ejections, half_open, recoveries; /* endpoints: out, back on trial, in again */
 	uint64_t log_lines, log_dropped;
-	uint32_t holding, active;
+	uint32_t holding, queueing, active; /* queueing: a part of holding */
 };
 const struct front_stats *front_stats(const struct front *f);
 

@@ -22,13 +22,13 @@ struct front {
 	struct access *access;		/* NULL: none */
 	struct front_stats stats;
 	uint64_t last_endpoint_id;
-	uint64_t random;		/* xorshift64*: choice needs spread, not secrecy */
+	uint64_t random;		/* xorshift64 */
 	char location[HEAD_MAX_TARGET + 512];	/* of a redirect being written */
 	struct loop_reap reap;
 };
 
-/* 0 to <below> - 1. */
-uint32_t front_random(struct front *f, uint32_t below);
+/* Never 0. For spread, not for secrets. */
+uint64_t front_random(struct front *f);
 /* <x> ended with a 5xx: the route it took counts it, if it is still there. */
 void front_count_error(struct front *f, const struct exchange *x);
 

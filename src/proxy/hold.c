@@ -47,30 +47,56 @@ static uint32_t bytes_of(const struct relay *r)
 	return (uint32_t)n;
 }
 
+static bool has_room(const struct hold *h, bool queues, uint32_t bytes)
+{
+	const struct front_config *c = &h->upstream->front->config;
+	uint32_t max = queues ? h->upstream->policy.queue : c->hold_max;
+
+	return (queues ? h->nqueued : h->n - h->nqueued) < max &&
+	       h->bytes + bytes <= c->hold_max_bytes;
+}
+
+static void count_joined(struct hold *h, struct relay *r)
+{
+	struct front *f = h->upstream->front;
+
+	if (r->queues)
+		h->nqueued++, f->stats.queueing++;
+	if (r->hold_until_ms)
+		return; /* for a second time: counted, and its time goes on */
+	r->hold_until_ms = loop_now_ms(f->loop) + (r->queues ? h->upstream->policy.queue_ms
+							     : h->upstream->policy.hold_ms);
+	if (r->queues)
+		h->queued++, f->stats.queued++;
+	else
+		f->stats.held++;
+}
+
 int hold_add(struct hold *h, struct relay *r)
 {
 	struct front *f = h->upstream->front;
 	uint64_t now_ms = loop_now_ms(f->loop);
 	uint32_t bytes = bytes_of(r);
+	bool queues = h->upstream->nopen > 0;
 
-	if (h->n >= f->config.hold_max || h->bytes + bytes > f->config.hold_max_bytes) {
-		f->stats.hold_refused++;
+	if (!has_room(h, queues, bytes)) {
+		if (queues)
+			h->queue_refused++, f->stats.queue_refused++;
+		else
+			f->stats.hold_refused++;
 		return -ENOSPC;
 	}
-	if (r->hold_until_ms == 0) {
-		r->hold_until_ms = now_ms + h->upstream->policy.hold_ms;
-		f->stats.held++;
-	}
+	r->queues = queues;
+	count_joined(h, r);
 	r->hold_bytes = bytes;
 	list_push_back(&h->queue, &r->hold_link);
 	h->n++;
 	h->bytes += bytes;
 	f->stats.holding++;
-	/* Nearly always in order, since all wait equally long; who came back for a second time
-	 * is found by the walk in on_limit(). */
-	if (!deadline_is_set(&h->limit))
-		deadline_set(&h->limit,
-			     (uint32_t)MAX(r->hold_until_ms - MIN(r->hold_until_ms, now_ms), 1));
+	if (!deadline_is_set(&h->limit) || r->hold_until_ms < h->limit_ms) {
+		h->limit_ms = MAX(r->hold_until_ms, now_ms + 1);
+		deadline_set(&h->limit, (uint32_t)(h->limit_ms - now_ms));
+	}
 	return 0;
 }
 
@@ -82,6 +108,10 @@ void hold_remove(struct hold *h, struct relay *r)
 	h->n--;
 	h->bytes -= r->hold_bytes;
 	h->upstream->front->stats.holding--;
+	if (r->queues) {
+		h->nqueued--;
+		h->upstream->front->stats.queueing--;
+	}
 }
 
 static void on_limit(void *arg)
@@ -95,30 +125,48 @@ static void on_limit(void *arg)
 			next_ms = MIN(next_ms, r->hold_until_ms);
 			continue;
 		}
-		f->stats.hold_timeouts++;
-		relay_give_up(r, "Nothing that serves this came up while the request waited.");
+		if (r->queues) {
+			h->queue_timeouts++;
+			f->stats.queue_timeouts++;
+			relay_give_up(r, "What serves this stayed busy while the request waited.");
+		} else {
+			f->stats.hold_timeouts++;
+			relay_give_up(r,
+				      "Nothing that serves this came up while the request waited.");
+		}
 	}
-	if (next_ms != UINT64_MAX)
+	if (next_ms != UINT64_MAX) {
+		h->limit_ms = next_ms;
 		deadline_set(&h->limit, (uint32_t)(next_ms - now_ms));
+	}
 }
 
 void hold_release(struct hold *h)
 {
-	if (h->n)
+	/* A long queue goes on when its pace says so. */
+	if (h->n && !deadline_is_set(&h->pace))
 		loop_later(h->upstream->front->loop, &h->release);
+}
+
+/* May the first one go: to an endpoint, or because it waits for one that will not come? */
+static bool moves(const struct hold *h)
+{
+	const struct upstream *u = h->upstream;
+
+	return h->n && (u->choice.n || (u->nopen == 0 && !u->policy.hold));
 }
 
 static void on_release(void *arg)
 {
 	struct hold *h = arg;
 
-	for (unsigned i = 0; i < RELEASED_PER_TURN && h->n && h->upstream->nin; i++) {
+	for (unsigned i = 0; i < RELEASED_PER_TURN && moves(h); i++) {
 		struct relay *r = LIST_FIRST(&h->queue, struct relay, hold_link);
 
 		hold_remove(h, r);
 		relay_release(r);
 	}
-	if (h->n && h->upstream->nin)
+	if (moves(h))
 		deadline_set(&h->pace, 1);
 }
 

@@ -147,17 +147,18 @@ static int attempt(struct relay *r, struct endpoint *e)
 	return 0;
 }
 
-/* Nobody to give it to: it waits if its upstream lets requests wait and nobody may have acted on
- * it, else it ends here. */
+/* Nobody to give it to: it waits if nobody may have acted on it, and either its upstream lets
+ * requests wait or there are endpoints, all busy. Else it ends here. */
 static void go_without(struct relay *r)
 {
 	struct upstream *u = r->upstream;
 	bool in_time = r->hold_until_ms == 0 || r->hold_until_ms > loop_now_ms(r->front->loop);
-	/* Who waits is let go when an endpoint comes in; so nobody joins while one is, but those
-	 * behind a queue that is being let go. */
-	bool may_wait = u->policy.hold && !u->target.dead && in_time &&
+	bool busy = u->nopen > 0;
+	/* Who waits is let go when an endpoint takes requests; so nobody joins while one does, but
+	 * those behind a queue that is being let go. */
+	bool may_wait = (u->policy.hold || busy) && !u->target.dead && in_time &&
 			r->attempts < RELAY_ATTEMPTS &&
-			(u->nin == 0 || (u->hold.n && r->state == RELAY_NEW));
+			(u->choice.n == 0 || (u->hold.n && r->state == RELAY_NEW));
 
 	if (may_wait && hold_add(&u->hold, r) == 0) {
 		set_state(r, RELAY_HELD);
@@ -166,7 +167,9 @@ static void go_without(struct relay *r)
 		r->stale_id = 0;
 		return;
 	}
-	if (r->attempts && u->nendpoints)
+	if (busy && u->choice.n == 0)
+		answer(r, 503, "What serves this has as many requests as it may.");
+	else if (r->attempts && u->nendpoints)
 		answer(r, 502, "No instance of what serves this could be reached.");
 	else
 		answer(r, 503, "Nothing serves this at the moment.");
@@ -332,6 +335,7 @@ static void on_upstream_head(void *arg, const struct head *h)
 		return;
 	}
 	set_state(r, tunnel ? RELAY_TUNNEL : RELAY_RESPOND);
+	endpoint_answered(r->endpoint);
 	replay_drop(&r->replay, &r->front->replay_blocks);
 	r->replayed = 0;
 	if (tunnel) {
@@ -403,9 +407,10 @@ static enum retry_verdict verdict_on(struct relay *r, const struct client_failur
 {
 	enum retry_verdict v = retry_verdict(f, is_idempotent(r), !r->replay.lost);
 
-	if (v == RETRY_BUDGET && !retry_take(&r->upstream->budget, loop_now_ms(r->front->loop)))
-		return RETRY_NEVER;
-	return v;
+	if (v != RETRY_BUDGET || retry_take(&r->upstream->budget, loop_now_ms(r->front->loop)))
+		return v;
+	r->front->stats.retries_refused++;
+	return RETRY_NEVER;
 }
 
 static void on_upstream_failed(void *arg, const struct client_failure *failure)
@@ -437,7 +442,7 @@ void relay_reroute(struct relay *r)
 	struct client_failure f = { .rc = -EHOSTUNREACH, .why = "it may not be there any more" };
 
 	/* With nowhere to go it stays: a suspicion may be wrong. */
-	if (r->state != RELAY_WAIT || r->upstream->nin == 0)
+	if (r->state != RELAY_WAIT || r->upstream->nopen == 0)
 		return;
 	f.stage = client_stage(r->client);
 	if (verdict_on(r, &f) == RETRY_NEVER)

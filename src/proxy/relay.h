@@ -19,7 +19,7 @@ struct endpoint;
 
 enum relay_state {
 	RELAY_NEW,
-	RELAY_HELD, /* no endpoint is in: waits in the upstream's queue */
+	RELAY_HELD, /* no endpoint is in, or none has room: waits in the upstream's queue */
 	RELAY_WAIT, /* given to a connection, maybe still connecting; no final response head yet */
 	RELAY_RESPOND, /* the upstream's response goes to the client */
 	RELAY_TUNNEL,  /* bytes both ways */
@@ -42,6 +42,7 @@ struct relay {
 	bool client_done;    /* the client's request is complete */
 	bool client_waits;   /* body() took less than it was offered: resume it */
 	bool upstream_waits; /* the same on the other side */
+	bool queues; /* while held: because of limits */
 	bool tunnel_counted; /* a tunnel or an event stream: the endpoint counts it as such */
 	uint64_t tried[RELAY_TRIED]; /* ids of endpoints that got it */
 	uint64_t stale_id; /* the one whose pooled connection was stale: may have it once more when

@@ -11,7 +11,7 @@ static void upstream_free(void *arg)
 	struct upstream *u = arg;
 
 	hold_fini(&u->hold);
-	free(u->in);
+	choice_fini(&u->choice);
 	free(u->name);
 	free(u);
 }
@@ -42,11 +42,16 @@ struct upstream *upstream_create(struct front *f, const char *name, const struct
 		u->policy = *p;
 	if (u->policy.hold_ms == 0)
 		u->policy.hold_ms = f->config.hold_ms;
+	if (u->policy.queue == 0)
+		u->policy.queue = f->config.hold_max;
+	if (u->policy.queue_ms == 0)
+		u->policy.queue_ms = f->config.hold_ms;
 	u->limits = f->config.limits;
 	if (u->policy.head_ms)
 		u->limits.head_ms = u->policy.head_ms;
 	u->target.unused = on_unused;
 	list_init(&u->endpoints);
+	choice_init(&u->choice, u->policy.balance, front_random(f));
 	hold_init(&u->hold, u);
 	list_push_back(&f->upstreams, &u->link);
 	return u;
@@ -89,65 +94,68 @@ void upstream_stats(const struct upstream *u, struct upstream_stats *out)
 		.retries = u->retries,
 		.endpoints = u->nendpoints,
 		.in = u->nin,
+		.ejections = u->ejections,
+		.half_open = u->half_open,
+		.recoveries = u->recoveries,
+		.queued = u->hold.queued,
+		.queue_timeouts = u->hold.queue_timeouts,
+		.queue_refused = u->hold.queue_refused,
 		.holding = u->hold.n,
+		.queueing = u->hold.nqueued,
 	};
 	memcpy(out->by_status, u->by_status, sizeof(out->by_status));
 }
 
 /* ---- the choice ---- */
 
-void upstream_put_in(struct upstream *u, struct endpoint *e)
+void upstream_review(struct upstream *u, struct endpoint *e)
 {
-	if (u->nin == u->in_cap) {
-		u->in_cap = u->in_cap ? u->in_cap * 2 : 4;
-		u->in = xrealloc(u->in, u->in_cap * sizeof(struct endpoint *));
+	bool may = endpoint_is_in(e) && e->weight && e->in_flight < e->limit;
+	bool was = e->choice_at != CHOICE_NOWHERE;
+
+	if (may && was) {
+		choice_moved(&u->choice, e);
+	} else if (may) {
+		choice_put(&u->choice, e);
+		hold_release(&u->hold);
+	} else if (was) {
+		choice_take(&u->choice, e);
 	}
-	e->in_at = u->nin;
-	u->in[u->nin++] = e;
-	hold_release(&u->hold);
 }
 
-void upstream_take_out(struct upstream *u, struct endpoint *e)
+void upstream_count_in(struct upstream *u, const struct endpoint *e, int by)
 {
-	u->nin--;
-	/* Keeps the order of the others, so that turns stay fair; leaving is rare and the array
-	 * small. */
-	memmove(&u->in[e->in_at], &u->in[e->in_at + 1],
-		(u->nin - e->in_at) * sizeof(struct endpoint *));
-	for (uint32_t i = e->in_at; i < u->nin; i++)
-		u->in[i]->in_at = i;
+	u->nin += (uint32_t)by;
+	if (e->weight)
+		u->nopen += (uint32_t)by;
+	/* Who waits for a slot waits in vain, unless it may be held. */
+	if (u->nopen == 0)
+		hold_release(&u->hold);
 }
 
-static bool among(uint64_t id, const uint64_t *ids, unsigned n)
+void upstream_weigh(struct upstream *u, struct endpoint *e, uint32_t weight)
 {
-	for (unsigned i = 0; i < n; i++)
-		if (ids[i] == id)
-			return true;
-	return false;
+	bool is_in = endpoint_is_in(e);
+
+	if (e->choice_at != CHOICE_NOWHERE)
+		choice_take(&u->choice, e);
+	if (is_in)
+		upstream_count_in(u, e, -1);
+	e->weight = weight;
+	if (is_in)
+		upstream_count_in(u, e, 1);
+	upstream_review(u, e);
 }
 
 struct endpoint *upstream_pick(struct upstream *u, const uint64_t *tried, unsigned ntried)
 {
-	struct endpoint *own = NULL, *other;
-
-	/* The one whose turn it is: endpoints with equal load take turns exactly. */
-	for (uint32_t i = 0; i < u->nin && !own; i++) {
-		u->turn = u->turn + 1 < u->nin ? u->turn + 1 : 0;
-		if (!among(u->in[u->turn]->id, tried, ntried))
-			own = u->in[u->turn];
-	}
-	if (!own || u->nin < 2)
-		return own;
-	other = u->in[front_random(u->front, u->nin)];
-	if (other->in_flight < own->in_flight && !among(other->id, tried, ntried))
-		return other;
-	return own;
+	return choice_pick(&u->choice, tried, ntried);
 }
 
 struct endpoint *upstream_endpoint(const struct upstream *u, uint64_t id)
 {
-	for (uint32_t i = 0; i < u->nin; i++)
-		if (u->in[i]->id == id)
-			return u->in[i];
+	for (uint32_t i = 0; i < u->choice.n; i++)
+		if (u->choice.slots[i].endpoint->id == id)
+			return u->choice.slots[i].endpoint;
 	return NULL;
 }

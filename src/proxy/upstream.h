@@ -7,11 +7,22 @@
 
 struct upstream;
 
+enum balance {
+	BALANCE_P2C, /* the better of two by requests in flight, equals in turn */
+	BALANCE_ROUND_ROBIN,
+	BALANCE_LEAST_CONNECTIONS, /* of all, equals in turn */
+};
+
 struct upstream_policy { /* zero = default */
 	bool hold; /* requests wait when no endpoint is in (apps); else 503/502 at once (static
 		      routes) */
 	uint32_t hold_ms;
 	uint32_t head_ms; /* response head limit for this app */
+	enum balance balance;
+	/* Requests in flight at one endpoint, tunnels and event streams among them; 0 = no limit.
+	 * When all have as many, requests wait, first in first out; 503 when <queue> do (0:
+	 * front_config.hold_max), or for one that waits <queue_ms> (0: front_config.hold_ms). */
+	uint32_t max_in_flight, queue, queue_ms;
 };
 
 struct upstream *upstream_create(struct front *f, const char *name,
@@ -23,9 +34,9 @@ const char *upstream_name(const struct upstream *u);
 
 enum endpoint_state {
 	ENDPOINT_IN,  /* takes requests */
-	ENDPOINT_OUT, /* failed on the data path; probed at 250 ms doubling to 5 s; in again after
-			 one success */
-	ENDPOINT_SUSPECT,  /* its node is suspect: takes nothing, probed too */
+	ENDPOINT_OUT, /* failed on the data path; probed at 250 ms doubling to 5 s */
+	ENDPOINT_TRIAL, /* half-open: the probe succeeded; takes one request at a time until one is
+			   answered, or did not fail for 2 s */
 	ENDPOINT_DRAINING, /* takes nothing new; reported when nothing is in flight */
 };
 
@@ -37,12 +48,14 @@ struct endpoint *endpoint_add(struct upstream *u, const struct addr *at, const c
 /* No new requests, idle connections closed now; when nothing is in flight, or cut at the limits (0
  * = now), reports drained() (always later). */
 void endpoint_drain(struct endpoint *e, uint32_t requests_ms, uint32_t tunnels_ms);
-/* In or out because of its node. Requests that still wait for it and may be retried go elsewhere at
- * once. */
-void endpoint_set_suspect(struct endpoint *e, bool suspect);
 /* Out at once, as if the data path had seen it: its container died according to the engine, its
- * node does not answer. Probing stays on unless <gone>. Requests move as above. */
+ * node does not answer. Requests that still wait for an answer and may be retried go elsewhere at
+ * once, also when it is out already. It is probed unless <gone>. */
 void endpoint_set_out(struct endpoint *e, bool gone);
+/* Its share among the others, 1 to ENDPOINT_WEIGHT_MAX; 1 at first. 0: it takes nothing new, but
+ * what sticks to it. */
+#define ENDPOINT_WEIGHT_MAX 1000
+void endpoint_set_weight(struct endpoint *e, uint32_t weight);
 /* Frees it; in flight must be 0 (drained) or is cut. No report follows. */
 void endpoint_remove(struct endpoint *e);
 uint64_t endpoint_tag(const struct endpoint *e);
@@ -51,14 +64,18 @@ struct endpoint_view {
 	const struct addr *at;
 	const char *identity;
 	enum endpoint_state state;
-	uint32_t in_flight, tunnels, idle_connections;
+	uint32_t weight, in_flight, tunnels, idle_connections;
 	uint64_t requests, failures, retries_away;
+	uint64_t ejections, half_open, recoveries; /* went out, came back on trial, passed it */
 };
 void endpoint_view(const struct endpoint *e, struct endpoint_view *out);
 
 struct upstream_stats {
 	uint64_t requests, by_status[6], bytes_in, bytes_out, retries;
-	uint32_t endpoints, in, holding;
+	uint64_t ejections, half_open, recoveries;
+	uint64_t queued, queue_timeouts, queue_refused; /* while all were at their limit */
+	uint32_t endpoints, in, holding, queueing; /* holding: all who wait; queueing: of them,
+						      because of limits */
 };
 void upstream_stats(const struct upstream *u, struct upstream_stats *out);
 

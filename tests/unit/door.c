@@ -77,6 +77,8 @@ static void on_drained(void *arg, struct endpoint *e, unsigned cut)
 static void snapshot(struct child *c)
 {
 	c->shared->front = *front_stats(c->front);
+	if (c->upstream)
+		upstream_stats(c->upstream, &c->shared->upstream);
 	door_count(&c->shared->counts);
 	for (unsigned i = 0; i < c->nendpoints; i++)
 		if (c->endpoints[i])
@@ -91,15 +93,15 @@ static void obey(struct child *c)
 	switch (s->command) {
 	case DOOR_NONE: return;
 	case DOOR_SNAPSHOT: snapshot(c); break;
-	case DOOR_SUSPECT: endpoint_set_suspect(e, true); break;
-	case DOOR_TRUST: endpoint_set_suspect(e, false); break;
 	case DOOR_DRAIN: endpoint_drain(e, s->requests_ms, s->tunnels_ms); break;
 	case DOOR_OUT: endpoint_set_out(e, false); break;
+	case DOOR_WEIGHT: endpoint_set_weight(e, s->weight); break;
 	case DOOR_ADD:
 		c->endpoints[c->nendpoints++] = endpoint_add(c->upstream, &s->add, "", 0);
 		break;
 	case DOOR_DESTROY:
 		upstream_destroy(c->upstream);
+		c->upstream = NULL;
 		memset(c->endpoints, 0, sizeof(c->endpoints));
 		break;
 	}
@@ -159,15 +161,16 @@ static int load_tls(struct child *c, const struct door_config *config, struct er
 static int open_door(struct child *c, const struct door_config *config, struct err *err)
 {
 	static const struct front_reports reports = { on_failed, on_recovered, on_drained };
-	struct upstream_policy policy = { .hold = config->hold,
-					  .hold_ms = config->hold_ms,
-					  .head_ms = config->head_ms };
+	struct upstream_policy policy = config->policy;
 	struct server_config server;
 	struct front_config front;
 	struct exchange_handler handler = { .request = front_request };
 	struct addr at, bound;
 	int rc;
 
+	policy.hold |= config->hold;
+	policy.hold_ms = config->hold_ms;
+	policy.head_ms = config->head_ms;
 	server_config_default(&server);
 	front_config_default(&front);
 	front.access_log = config->access_log;

@@ -14,6 +14,7 @@
 struct door_config {
 	struct addr endpoints[DOOR_ENDPOINTS];
 	unsigned nendpoints;
+	struct upstream_policy policy;	/* and these three: */
 	bool hold;
 	uint32_t hold_ms, hold_max, head_ms;	/* 0: the default */
 	const char *access_log;
@@ -23,7 +24,7 @@ struct door_config {
 	bool quiet;			/* no timer that looks for commands: for counting; a signal brings them */
 };
 
-enum door_command { DOOR_NONE, DOOR_SNAPSHOT, DOOR_SUSPECT, DOOR_TRUST, DOOR_DRAIN, DOOR_OUT, DOOR_ADD, DOOR_DESTROY };
+enum door_command { DOOR_NONE, DOOR_SNAPSHOT, DOOR_DRAIN, DOOR_OUT, DOOR_WEIGHT, DOOR_ADD, DOOR_DESTROY };
 
 /* What a process did so far; kept by the program that counts. */
 struct door_counts {
@@ -35,10 +36,11 @@ struct door_shared {
 	volatile int ready;		/* port, once it listens */
 	volatile enum door_command command;	/* the child sets it back to DOOR_NONE when done */
 	volatile unsigned index;	/* of the endpoint it is about */
-	volatile uint32_t requests_ms, tunnels_ms;
+	volatile uint32_t requests_ms, tunnels_ms, weight;
 	struct addr add;
 	volatile unsigned failed, recovered, drained, cut;
 	struct front_stats front;
+	struct upstream_stats upstream;
 	struct endpoint_view views[DOOR_ENDPOINTS];	/* numbers only: pointers are the child's */
 	struct door_counts counts;
 };

@@ -104,38 +104,6 @@ static void takes_turns(void **state)
 	}
 }
 
-static void prefers_the_idle(void **state)
-{
-	struct world *w = *state;
-	unsigned chosen[ENDPOINTS] = { 0 };
-
-	w->e[0]->in_flight = 100;
-	for (unsigned i = 0; i < 4000; i++)
-		chosen[endpoint_tag(upstream_pick(w->u, NULL, 0))]++;
-	/* Only when both of the two are it: a sixteenth. */
-	assert_in_range(chosen[0], 150, 350);
-	for (unsigned i = 1; i < ENDPOINTS; i++)
-		assert_in_range(chosen[i], 1000, 1500);
-	w->e[0]->in_flight = 0;
-}
-
-static void leaves_out_who_had_it(void **state)
-{
-	struct world *w = *state;
-	uint64_t tried[ENDPOINTS];
-
-	for (unsigned n = 0; n < ENDPOINTS; n++) {
-		for (unsigned i = 0; i < 50; i++) {
-			struct endpoint *e = upstream_pick(w->u, tried, n);
-
-			for (unsigned j = 0; j < n; j++)
-				assert_int_not_equal(e->id, tried[j]);
-		}
-		tried[n] = w->e[n]->id;
-	}
-	assert_null(upstream_pick(w->u, tried, ENDPOINTS));
-}
-
 static void states(void **state)
 {
 	struct world *w = *state;
@@ -153,18 +121,6 @@ static void states(void **state)
 	assert_int_equal(stats.endpoints, ENDPOINTS);
 	assert_int_equal(stats.in, ENDPOINTS - 1);
 
-	/* A suspicion that is lifted leads back to where it was. */
-	endpoint_set_suspect(e, true);
-	assert_int_equal(e->state, ENDPOINT_SUSPECT);
-	endpoint_set_suspect(e, false);
-	assert_int_equal(e->state, ENDPOINT_OUT);
-	assert_non_null(e->probe);
-	endpoint_set_suspect(w->e[1], true);
-	assert_non_null(w->e[1]->probe);
-	endpoint_set_suspect(w->e[1], false);
-	assert_int_equal(w->e[1]->state, ENDPOINT_IN);
-	assert_null(w->e[1]->probe);
-
 	endpoint_set_out(w->e[1], true);
 	assert_int_equal(w->e[1]->state, ENDPOINT_OUT);
 	assert_null(w->e[1]->probe);
@@ -174,7 +130,6 @@ static void states(void **state)
 	assert_int_equal(w->drained, 1);
 	/* Nothing moves one that drains. */
 	endpoint_drain(e, 1000, 1000);
-	endpoint_set_suspect(e, true);
 	endpoint_set_out(e, false);
 	endpoint_fault(e, FAULT_REFUSED, "refused");
 	assert_int_equal(e->state, ENDPOINT_DRAINING);
@@ -229,8 +184,10 @@ static void destroyed_with_routes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(takes_turns), TEST(prefers_the_idle), TEST(leaves_out_who_had_it),
-		TEST(states),	   TEST(the_last_one),	   TEST(destroyed_with_routes),
+		TEST(takes_turns),
+		TEST(states),
+		TEST(the_last_one),
+		TEST(destroyed_with_routes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
