@@ -267,12 +267,12 @@ bool dataplane_failed(struct dataplane *d, const struct effect_route *r)
 	if (!p)
 		return false;
 	endpoint_view(p->endpoint, &view);
-	/* One that the data path took out itself keeps its own probing. */
-	if (is_in(&view)) {
+	if (is_in(&view))
 		log_info("endpoint=%s/%u out %s", p->app->name, p->replica,
 			 r->reason ? r->reason : "its node says so");
+	/* One that the data path took out itself keeps its requests, unless nobody is there. */
+	if (is_in(&view) || r->suspect)
 		endpoint_set_out(p->endpoint, false);
-	}
 	return true;
 }
 

@@ -111,6 +111,8 @@ struct effect_probe {
 struct effect_route {
 	struct endpoint_at endpoint;
 	const char *reason; /* why it goes out, or NULL */
+	bool suspect; /* EFFECT_ENDPOINT_FAILED: its node does not answer either, so that requests
+		       * that wait for it go elsewhere if they may; also when it is out already */
 };
 
 struct effect_host {

@@ -124,7 +124,7 @@ static void mark_suspect(struct cluster *c, struct node *n, const char *reason)
 	cluster_tell(c, "NodeSuspect", n->name, "node %s is suspect: %s", n->name, reason);
 	LIST_FOR_EACH(r, &n->replicas, struct replica, node_link) {
 		if (r->state == REPLICA_READY)
-			replica_out(c, r, "its node is suspect");
+			replica_suspect(c, r);
 	}
 }
 

@@ -204,15 +204,17 @@ void replica_cancel_probe(struct cluster *c, struct replica *r)
 	r->probe_seq = 0;
 }
 
-static void route(struct cluster *c, struct replica *r, enum effect_type type, const char *reason)
+static struct effect *route(struct cluster *c, struct replica *r, enum effect_type type,
+			    const char *reason)
 {
 	struct effect *e;
 
 	if (!r->port)
-		return;
+		return NULL;
 	e = batch_effect(c->batch, type);
 	replica_endpoint(c->batch, &e->route.endpoint, r);
 	e->route.reason = batch_str(c->batch, reason);
+	return e;
 }
 
 void replica_ready(struct cluster *c, struct replica *r)
@@ -225,17 +227,27 @@ void replica_ready(struct cluster *c, struct replica *r)
 	route(c, r, EFFECT_ROUTE_IN, NULL);
 }
 
-void replica_out(struct cluster *c, struct replica *r, const char *reason)
+static void take_out(struct cluster *c, struct replica *r, const char *reason, bool suspect)
 {
 	if (!r->port)
 		return;
-	if (r->routed) {
-		route(c, r, EFFECT_ENDPOINT_FAILED, reason);
+	if (r->routed || suspect)
+		route(c, r, EFFECT_ENDPOINT_FAILED, reason)->route.suspect = suspect;
+	if (r->routed)
 		text_replace(&r->reason, reason);
-	}
 	r->routed = false;
 	if (!r->probe_seq)
 		replica_probe(c, r, PROBE_RECOVER);
+}
+
+void replica_out(struct cluster *c, struct replica *r, const char *reason)
+{
+	take_out(c, r, reason, false);
+}
+
+void replica_suspect(struct cluster *c, struct replica *r)
+{
+	take_out(c, r, "its node is suspect", true);
 }
 
 void replica_restarted(struct cluster *c, struct replica *r, const char *started_at)

@@ -220,6 +220,8 @@ void replica_vanished(struct cluster *c, struct replica *r, const char *reason);
 void replica_ready(struct cluster *c, struct replica *r);
 /* Its endpoint fails: out at once, probed until it answers. */
 void replica_out(struct cluster *c, struct replica *r, const char *reason);
+/* The same of its node's account; also when it is out already, what waits for it goes elsewhere. */
+void replica_suspect(struct cluster *c, struct replica *r);
 /* Its container runs since another instant: the endpoint it was is gone. The new one is not probed yet. */
 void replica_restarted(struct cluster *c, struct replica *r, const char *started_at);
 /* Find out what its container does. */

@@ -219,6 +219,8 @@ static void test_suspicion(void **state)
 			CHECK_INT(name, rig_replica(&rig, "hello", 2)->routed, false);
 			CHECK_INT(name, rig_replica(&rig, "other", 2)->routed, false);
 			CHECK_INT(name, rig_replica(&rig, "other", 3)->routed, true);
+			/* Those that were out already too: what waits there moves. */
+			CHECK_INT(name, rig.suspected, 2);
 			rig_do(&rig,
 			       (struct cluster_event){
 				       EVENT_PROBE_DONE,
@@ -228,6 +230,8 @@ static void test_suspicion(void **state)
 						  NULL } });
 			CHECK_STR(name, node_health(cluster_node(rig.c, one)), "ok");
 			CHECK_INT(name, rig_replica(&rig, "other", 2)->routed, true);
+		} else {
+			CHECK_INT(name, rig.suspected, 0);
 		}
 		CHECK_INT(name, rig.effects[EFFECT_STOP], 0);
 		CHECK_INT(name, rig.effects[EFFECT_CREATE], 6);

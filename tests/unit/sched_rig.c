@@ -104,6 +104,7 @@ static void answer(struct rig *r, const struct effect *e)
 	struct cluster_event out = { 0 };
 
 	r->effects[e->type]++;
+	r->suspected += e->type == EFFECT_ENDPOINT_FAILED && e->route.suspect;
 	switch (e->type) {
 	case EFFECT_IMAGE_ENSURE:
 		out = (struct cluster_event){

@@ -24,6 +24,7 @@ struct rig {
 	uint32_t addresses_taken; /* so many containers find their address taken */
 	int64_t mute_node;	  /* its calls get no answer; -1: none */
 	uint64_t effects[EFFECT_TYPES];
+	uint64_t suspected; /* endpoints of suspect nodes among those that failed */
 	char events[4096]; /* types of people's events, each followed by a space */
 };
 
