@@ -33,6 +33,8 @@ struct chunk_parser {
 	uint64_t left;		/* content bytes left in this chunk */
 	uint32_t line_bytes;	/* digits of this chunk's size (at most 15), then bytes of its
 				   extension (at most 256) */
+	uint32_t excess_bytes;	/* of size lines, less a share for each chunk and its content: at
+				   most 16 KiB */
 	uint32_t trailer_bytes; /* at most 8 KiB, kept in the caller's buffer until complete */
 };
 
@@ -53,6 +55,7 @@ struct write_framing {
 	uint8_t body; /* enum body_kind */
 	uint64_t length;
 	bool close;	      /* Connection: close */
+	bool te_trailers;     /* Connection: TE and TE: trailers, in a request that goes on */
 	bool keep_alive_10;   /* Connection: keep-alive, to an HTTP/1.0 client that asked */
 	struct slice upgrade; /* Connection: Upgrade and Upgrade: <this> */
 };

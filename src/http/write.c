@@ -78,6 +78,8 @@ static ssize_t finish(struct out *o, const char *start, const struct write_frami
 		put_field(o, SLICE("Connection"),
 			  f->close ? SLICE("Upgrade, close") : SLICE("Upgrade"));
 		put_field(o, SLICE("Upgrade"), f->upgrade);
+	} else if (f->te_trailers) {
+		PUT_LIT(o, "Connection: TE\r\nTE: trailers\r\n");
 	} else if (f->close) {
 		PUT_LIT(o, "Connection: close\r\n");
 	} else if (f->keep_alive_10) {

@@ -21,6 +21,8 @@ static const struct row {
 	ROW("a plain request", "GET / HTTP/1.1\r\n" HOST "\r\n", 0),
 	ROW("four empty lines before it", "\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\n" HOST "\r\n", 0),
 	ROW("five empty lines", "\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\n" HOST "\r\n", 400),
+	ROW("a lone CR before it", "\rGET / HTTP/1.1\r\n" HOST "\r\n", 400),
+	ROW("a lone LF before it", "\nGET / HTTP/1.1\r\n" HOST "\r\n", 400),
 	ROW("HTTP/1.0 without Host", "GET / HTTP/1.0\r\n\r\n", 0),
 	ROW("an unknown method is a token", "FOO / HTTP/1.1\r\n" HOST "\r\n", 0),
 	ROW("an empty value", "GET / HTTP/1.1\r\n" HOST "X:\r\n\r\n", 0),
@@ -66,6 +68,13 @@ static const struct row {
 	ROW("xchunked", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: xchunked\r\n\r\n", 501),
 	ROW("empty TE", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding:\r\n\r\n", 501),
 	ROW("chunked with a parameter", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked;a=b\r\n\r\n", 501),
+	ROW("chunked, then gzip", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked, gzip\r\n\r\n", 501),
+	ROW("chunked and an empty element", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked,\r\n\r\n", 501),
+	ROW("chunked in quotes", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: \"chunked\"\r\n\r\n", 501),
+	ROW("two TE that differ", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n", 400),
+	ROW("CL and TE by no method that has content", "GET / HTTP/1.1\r\n" HOST "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+	ROW("CL with a space inside", "POST / HTTP/1.1\r\n" HOST "Content-Length: 1 0\r\n\r\n", 400),
+	ROW("CL with a point", "POST / HTTP/1.1\r\n" HOST "Content-Length: 1.0\r\n\r\n", 400),
 	ROW("vertical tab before chunked", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: \x0b" "chunked\r\n\r\n", 400),
 
 	ROW("no Host", "GET / HTTP/1.1\r\n\r\n", 400),
@@ -87,6 +96,12 @@ static const struct row {
 	ROW("open v6 literal", "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", 400),
 	ROW("junk after a v6 literal", "GET / HTTP/1.1\r\nHost: [::1]x:80\r\n\r\n", 400),
 
+	ROW("Host with a percent", "GET / HTTP/1.1\r\nHost: a%2etest\r\n\r\n", 400),
+	ROW("Host with a backslash", "GET / HTTP/1.1\r\nHost: a\\test\r\n\r\n", 400),
+	ROW("Host with obs-text", "GET / HTTP/1.1\r\nHost: \xe4.test\r\n\r\n", 400),
+	ROW("a signed port", "GET / HTTP/1.1\r\nHost: a.test:+80\r\n\r\n", 400),
+	ROW("malformed Host on 1.0", "GET / HTTP/1.0\r\nHost: a b\r\n\r\n", 400),
+
 	ROW("HTTP/2.7", "GET / HTTP/2.7\r\n" HOST "\r\n", 505),
 	ROW("HTTP/1.2", "GET / HTTP/1.2\r\n" HOST "\r\n", 505),
 	ROW("HTTP/0.9 has no version", "GET /\r\n" HOST "\r\n", 400),
@@ -107,11 +122,19 @@ static const struct row {
 	ROW("absolute target without host", "GET http:///x HTTP/1.1\r\n" HOST "\r\n", 400),
 	ROW("absolute target, query without path", "GET http://b.test?x HTTP/1.1\r\n" HOST "\r\n", 400),
 	ROW("absolute target, other scheme", "GET ftp://b.test/ HTTP/1.1\r\n" HOST "\r\n", 400),
+	ROW("absolute target, malformed Host", "GET http://b.test/ HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+	ROW("absolute target, two Hosts", "GET http://b.test/ HTTP/1.1\r\n" HOST HOST "\r\n", 400),
+	ROW("absolute target, malformed authority", "GET http://b.test:x/ HTTP/1.1\r\n" HOST "\r\n", 400),
+	ROW("absolute target on 1.0", "GET http://b.test/ HTTP/1.0\r\n\r\n", 0),
+	ROW("absolute target, one slash", "GET http:/b.test/ HTTP/1.1\r\n" HOST "\r\n", 400),
 	ROW("absolute target without Host", "GET http://b.test/ HTTP/1.1\r\n\r\n", 400),
 	ROW("CONNECT with an authority", "CONNECT b.test:443 HTTP/1.1\r\n" HOST "\r\n", 0),
 	ROW("CONNECT without a port", "CONNECT b.test HTTP/1.1\r\n" HOST "\r\n", 400),
 	ROW("CONNECT with a path", "CONNECT / HTTP/1.1\r\n" HOST "\r\n", 400),
 	ROW("authority without CONNECT", "GET b.test:443 HTTP/1.1\r\n" HOST "\r\n", 400),
+	ROW("CONNECT with an absolute target", "CONNECT http://b.test:443/ HTTP/1.1\r\n" HOST "\r\n", 400),
+	ROW("CONNECT *", "CONNECT * HTTP/1.1\r\n" HOST "\r\n", 400),
+	ROW("OPTIONS * with more", "OPTIONS *x HTTP/1.1\r\n" HOST "\r\n", 400),
 	ROW("OPTIONS *", "OPTIONS * HTTP/1.1\r\n" HOST "\r\n", 0),
 	ROW("GET *", "GET * HTTP/1.1\r\n" HOST "\r\n", 400),
 	ROW("a fragment", "GET /a#b HTTP/1.1\r\n" HOST "\r\n", 400),
@@ -133,6 +156,24 @@ static const struct row {
 	ROW("a folded field", "HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n", 400),
 	ROW("CL and TE", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
 	ROW("two CL", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", 400),
+	ROW("two CL that differ", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+	ROW("a list as CL", "HTTP/1.1 200 OK\r\nContent-Length: 1, 1\r\n\r\n", 400),
+	ROW("CL with a sign", "HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\n", 400),
+	ROW("empty CL", "HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n", 400),
+	ROW("bad CL of a 304", "HTTP/1.1 304 Not Modified\r\nContent-Length: x\r\n\r\n", 400),
+	ROW("CL and TE of a 204", "HTTP/1.1 204 No Content\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+	ROW("an unknown coding", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
+	ROW("identity", "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n", 501),
+	ROW("two TE", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+	ROW("space before the colon", "HTTP/1.1 200 OK\r\nContent-Length : 1\r\n\r\n", 400),
+	ROW("NUL in a value", "HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n", 400),
+	ROW("bare CR in a value", "HTTP/1.1 200 OK\r\nX: a\rContent-Length: 1\r\n\r\n", 400),
+	ROW("no status", "HTTP/1.1 OK\r\n\r\n", 400),
+	ROW("two spaces before the status", "HTTP/1.1  200 OK\r\n\r\n", 400),
+	ROW("a signed status", "HTTP/1.1 +20 OK\r\n\r\n", 400),
+	ROW("HTTP/0.9", "HTTP/0.9 200 OK\r\n\r\n", 505),
+	ROW("HTTP/1.2", "HTTP/1.2 200 OK\r\n\r\n", 505),
+	ROW("lower case", "http/1.1 200 OK\r\n\r\n", 400),
 	ROW("TE on HTTP/1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
 	ROW("control byte in the reason", "HTTP/1.1 200 O\x01K\r\n\r\n", 400),
 };
@@ -401,6 +442,13 @@ static void test_written_heads(void **state)
 	assert_slice(
 		slice_of(out, (size_t)n),
 		"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+	f = (struct write_framing){ .te_trailers = true };
+	h.method = SLICE("GET");
+	h.path = SLICE("/");
+	h.authority = SLICE("a");
+	n = write_request(out, sizeof(out), &h, &f);
+	assert_slice(slice_of(out, (size_t)n),
+		     "GET / HTTP/1.1\r\nHost: a\r\nConnection: TE\r\nTE: trailers\r\n\r\n");
 	h.status = 299;
 	f = (struct write_framing){ .body = BODY_CHUNKED, .keep_alive_10 = true };
 	n = write_response(out, sizeof(out), &h, &f);
@@ -444,6 +492,21 @@ static const struct {
 	CHUNKED("two chunks", "3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n", "abc0123456789", 0),
 	CHUNKED("leading zeros", "0003\r\nabc\r\n000\r\n\r\n", "abc", 0),
 	CHUNKED("an extension", "3;a=\"b c\";d\r\nabc\r\n0;x\r\n\r\n", "abc", 0),
+	CHUNKED("an escape in quotes", "3;a=\"\\\"\\\\;\"\r\nabc\r\n0\r\n\r\n", "abc", 0),
+	CHUNKED("an extension without a name", "3;\r\nabc\r\n0\r\n\r\n", NULL, 0),
+	CHUNKED("an empty name", "3;=b\r\nabc\r\n0\r\n\r\n", NULL, 0),
+	CHUNKED("an empty value", "3;a=\r\nabc\r\n0\r\n\r\n", NULL, 0),
+	CHUNKED("open quotes", "3;a=\"b\r\nabc\r\n0\r\n\r\n", NULL, 0),
+	CHUNKED("an escaped CR", "3;a=\"\\\r\n\"\r\nabc\r\n0\r\n\r\n", NULL, 0),
+	CHUNKED("something behind quotes", "3;a=\"b\"c\r\nabc\r\n0\r\n\r\n", NULL, 0),
+	CHUNKED("space before an extension", "3 ;a\r\nabc\r\n0\r\n\r\n", NULL, 0),
+	CHUNKED("space in an extension", "3; a\r\nabc\r\n0\r\n\r\n", NULL, 0),
+	CHUNKED("obs-text in a name", "3;\xe4\r\nabc\r\n0\r\n\r\n", NULL, 0),
+	CHUNKED("a comma for a semicolon", "3,a\r\nabc\r\n0\r\n\r\n", NULL, 0),
+	CHUNKED("an empty line before a chunk", "3\r\nabc\r\n\r\n0\r\n\r\n", NULL, 0),
+	CHUNKED("a chunk without its end", "3\r\nabc0\r\n\r\n", NULL, 0),
+	CHUNKED("NUL in a trailer", "0\r\nX: a\0\r\n\r\n", NULL, 0),
+	CHUNKED("a trailer without a colon", "0\r\nX\r\n\r\n", NULL, 0),
 	CHUNKED("trailers", "1\r\na\r\n0\r\nX-Sum: 5\r\nY: z\r\n\r\n", "a", 2),
 	CHUNKED("no digits", "\r\n", NULL, 0),
 	CHUNKED("a sign", "+3\r\nabc\r\n0\r\n\r\n", NULL, 0),
@@ -532,6 +595,53 @@ static void test_chunk_limits(void **state)
 			 CHUNK_BAD);
 }
 
+/* How much content of chunks of <size> with an extension of <ext> bytes gets through before it is
+ * enough; <max> when all of it does. */
+static size_t framed(size_t size, size_t ext, size_t max)
+{
+	struct chunk_parser c;
+	struct head trailers;
+	struct slice data;
+	const char *why;
+	char text[1024];
+	size_t total = 0, used, n = (size_t)sprintf(text, "%zx", size);
+
+	if (ext) {
+		text[n] = ';';
+		memset(text + n + 1, 'x', ext - 1);
+		n += ext;
+	}
+	n += (size_t)sprintf(text + n, "\r\n");
+	memset(text + n, 'c', size);
+	n += size;
+	n += (size_t)sprintf(text + n, "\r\n");
+	chunk_init(&c);
+	while (total < max) {
+		for (size_t at = 0; at < n; at += used) {
+			enum chunk_event e = chunk_next(&c, text + at, n - at, &used, &data,
+							&trailers, &why);
+
+			if (e == CHUNK_BAD) {
+				assert_string_equal(why, "more chunk framing than content");
+				return total;
+			}
+			total += e == CHUNK_DATA ? data.n : 0;
+		}
+	}
+	return max;
+}
+
+static void test_chunk_framing(void **state)
+{
+	(void)state;
+	/* Small chunks are what event streams consist of. */
+	assert_int_equal(framed(1, 0, 200000), 200000);
+	assert_int_equal(framed(1, 14, 200000), 200000);
+	assert_int_equal(framed(200, 250, 200000), 200000);
+	assert_true(framed(1, 250, 200000) < 80);
+	assert_true(framed(1, 40, 200000) < 1000);
+}
+
 static void test_authorities(void **state)
 {
 	static const struct {
@@ -577,6 +687,7 @@ int main(void)
 		cmocka_unit_test(test_response_framing), cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_written_heads),	 cmocka_unit_test(test_chunk_heads),
 		cmocka_unit_test(test_chunked),		 cmocka_unit_test(test_chunk_limits),
+		cmocka_unit_test(test_chunk_framing),
 		cmocka_unit_test(test_authorities),
 	};
 
