@@ -25,7 +25,8 @@ enum client_stage {
 
 struct client_failure {
 	int rc; /* -ECONNREFUSED, -ETIMEDOUT, -EHOSTUNREACH, -ECONNRESET, -EPIPE, -EBADMSG
-		   (unparsable), -ETIME (response limit) … */
+		   (unparsable, said before it was asked, more than 32 interim heads), -ETIME
+		   (response limit) … */
 	enum client_stage stage;
 	bool reused;	 /* the connection had served a request before */
 	const char *why; /* static text */

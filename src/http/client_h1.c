@@ -123,7 +123,10 @@ static int h1_request(struct client *client, const struct head *h, uint8_t body,
 		      void *arg)
 {
 	struct client_h1 *c = h1_of(client);
-	struct write_framing f = { .body = body, .length = length, .upgrade = h->protocol };
+	struct write_framing f = { .body = body,
+				   .length = length,
+				   .upgrade = h->protocol,
+				   .te_trailers = h->te_trailers };
 	int rc;
 
 	if (c->has_request || (c->state != CONNECTING && c->state != IDLE))
@@ -143,6 +146,7 @@ static int h1_request(struct client *client, const struct head *h, uint8_t body,
 	c->request_done = body == BODY_NONE;
 	c->has_request = true;
 	c->refused_more = c->want_writable = false;
+	c->informs = 0;
 	c->scan = (struct head_scan){ 0 };
 	c->out_mark = c->stream.bytes_out;
 	c->in_mark = c->stream.bytes_in;
@@ -230,9 +234,9 @@ enum client_stage client_h1_stage(const struct client_h1 *c)
 		return CLIENT_CONNECTING;
 	if (c->state != WAITING)
 		return CLIENT_BODY;
-	if (c->stream.bytes_in != c->in_mark)
-		return CLIENT_HEAD;
-	return c->stream.bytes_out == c->out_mark ? CLIENT_UNSENT : CLIENT_SENT;
+	if (c->stream.bytes_out == c->out_mark)
+		return CLIENT_UNSENT;
+	return c->stream.bytes_in == c->in_mark ? CLIENT_SENT : CLIENT_HEAD;
 }
 
 static enum client_stage h1_stage(struct client *client)

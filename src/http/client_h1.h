@@ -33,6 +33,7 @@ struct client_h1 {
 	uint8_t state; /* enum client_h1_state: client_h1_set_state() writes it */
 	uint8_t waits_for;
 	uint8_t method_id; /* of the request */
+	uint8_t informs;   /* 1xx that came for it */
 	bool upgrade;	   /* it asked for one */
 	bool has_request;
 	bool request_done; /* client_end() was called, or there is no content */

@@ -5,6 +5,8 @@
 
 #include "http/client_h1.h"
 
+#define INFORMS_MAX 32 /* 1xx before the final head: who sends more will not come to an end */
+
 /* From events of the loop only, never from inside a call of the caller's: see note_failure(). */
 static void fail(struct client_h1 *c, int rc, const char *why)
 {
@@ -70,6 +72,10 @@ static void take_head(struct client_h1 *c, size_t head_bytes)
 			fail(c, -EBADMSG, "upgrade that was not asked for");
 		return;
 	}
+	if (h->status < 200 && ++c->informs > INFORMS_MAX) {
+		fail(c, -EBADMSG, "too many interim responses");
+		return;
+	}
 	if (h->status < 200) {
 		if (c->events->inform)
 			c->events->inform(c->arg, h);
@@ -88,6 +94,11 @@ static bool do_head(struct client_h1 *c)
 	struct parse_fault fault;
 	ssize_t len;
 
+	if (inbox_len(&c->in) > 0 && c->stream.bytes_out == c->out_mark) {
+		/* It belongs to an exchange that was over, or to none: never to this one. */
+		fail(c, -EBADMSG, "upstream spoke before it was asked");
+		return false;
+	}
 	if (inbox_len(&c->in) > 0) {
 		len = parse_response(&c->scan, inbox_data(&c->in), inbox_len(&c->in), c->method_id,
 				     c->head, &fault);

@@ -287,6 +287,21 @@ static const struct {
 	{ "not HTTP", "SSH-2.0-x\r\n\r\n", false, -EBADMSG, CLIENT_HEAD, NULL, false },
 	{ "bad chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx", false, -EBADMSG,
 	  CLIENT_BODY, "", false },
+	{ "an unknown coding", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", false, -EBADMSG,
+	  CLIENT_HEAD, NULL, false },
+	{ "length and coding",
+	  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\nok", false,
+	  -EBADMSG, CLIENT_HEAD, NULL, false },
+	{ "two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
+	  false, -EBADMSG, CLIENT_HEAD, NULL, false },
+	{ "100 is not the answer", "HTTP/1.1 100 Continue\r\n\r\n" OK, false, 0, 0, "ok", true },
+	{ "nor is 103", "HTTP/1.1 103 X\r\nContent-Length: 9\r\n\r\n" OK, false, 0, 0, "ok", true },
+	{ "closed in the trailers",
+	  "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: y\r\n", true,
+	  -ECONNRESET, CLIENT_BODY, "ok", false },
+	{ "a second answer", OK OK, false, 0, 0, "ok", false },
+	{ "content of a 204", "HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok", false, 0, 0,
+	  "", false },
 	{ "upgrade nobody asked for", "HTTP/1.1 101 X\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
 	  false, -EBADMSG, CLIENT_HEAD, NULL, false },
 };
@@ -320,6 +335,62 @@ static void test_answers(void **state)
 		if (!answers[i].eof)
 			close(fd);
 	}
+}
+
+/* Interim heads are passed on, but not for ever. */
+static void test_informs(void **state)
+{
+	static const char text[] = "HTTP/1.1 103 X\r\n\r\n";
+	int fd = open_one();
+
+	(void)state;
+	get();
+	rig_expect(&rig, fd, SENT);
+	for (unsigned i = 1; i <= 32; i++) {
+		rig_say(&rig, fd, text);
+		PUMP_UNTIL(rig.loop, seen.informs == i);
+	}
+	rig_say(&rig, fd, text);
+	expect_failure(-EBADMSG, CLIENT_HEAD);
+	assert_int_equal(seen.informs, 32);
+	close(fd);
+}
+
+/* A parked connection has an answer that nobody asked for when it is taken, in the turn that would
+ * have found out: it never becomes the answer to the next request. */
+static void test_unasked(void **state)
+{
+	static const char evil[] = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+	struct client *first = NULL, *second;
+	int fds[2];
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		fds[i] = open_one();
+		first = i ? first : seen.c;
+		get();
+		rig_expect(&rig, fds[i], SENT);
+		rig_say(&rig, fds[i], OK);
+		PUMP_UNTIL(rig.loop, seen.ends == i + 1);
+	}
+	second = seen.c;
+	seen.c = first;
+	get();
+	rig_expect(&rig, fds[0], SENT);
+	/* Its end brings the next request, on the other connection. The loop takes the last event
+	 * first. */
+	seen.c = second;
+	seen.again = true;
+	assert_int_equal(send(fds[1], evil, strlen(evil), 0), strlen(evil));
+	assert_int_equal(send(fds[0], OK, strlen(OK), 0), strlen(OK));
+	expect_failure(-EBADMSG, CLIENT_UNSENT);
+	assert_true(seen.failure.reused);
+	assert_int_equal(seen.ends, 3);
+	assert_int_equal(seen.heads, 3);
+	assert_int_equal(seen.body_len, 0);
+	client_close(first);
+	close(fds[0]);
+	close(fds[1]);
 }
 
 static void test_head_request(void **state)
@@ -712,6 +783,7 @@ int main(void)
 		TEST(test_tunnel),	     TEST(test_refused),
 		TEST(test_limits),	     TEST(test_cap),
 		TEST(test_descriptors),	     TEST(test_close_inside),
+		TEST(test_informs),	     TEST(test_unasked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
