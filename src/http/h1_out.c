@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "http/date.h"
 #include "http/h1.h"
 
 #define SKIP_MAX_BYTES 65536
@@ -216,6 +217,7 @@ void h1_write_refusal(struct h1 *c, unsigned status, const char *why)
 {
 	struct write_framing f = { .body = BODY_LENGTH, .close = true };
 	struct slice reason = status_reason(status);
+	struct http_date date = { 0 };
 	struct head h;
 	char body[256];
 	int n;
@@ -227,6 +229,7 @@ void h1_write_refusal(struct h1 *c, unsigned status, const char *why)
 	head_init(&h);
 	h.status = (uint16_t)status;
 	head_add(&h, FIELD_CONTENT_TYPE, SLICE("application/problem+json"));
+	head_add(&h, FIELD_DATE, http_date_now(&date));
 	f.length = MIN((size_t)n, sizeof(body) - 1);
 	if (outbox_head(&c->out, write_response, &h, &f) < 0 ||
 	    outbox_bytes(&c->out, body, f.length) < 0)

@@ -1,9 +1,9 @@
 /* Answers of API handlers: whole ones and streams. */
 #include <assert.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "http/api_inner.h"
+#include "http/date.h"
 #include "http/fields.h"
 
 void reply_field(struct api_request *r, const char *name, const char *value)
@@ -20,34 +20,17 @@ void reply_field(struct api_request *r, const char *name, const char *value)
 	call->nfields++;
 }
 
-/* "Sun, 06 Nov 1994 08:49:37 GMT" */
-static struct slice date_now(char *out, size_t size)
-{
-	static const char days[7][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
-	static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
-					    "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
-	time_t now = (time_t)(loop_wall_ms() / 1000);
-	struct tm tm;
-	int n;
-
-	/* Not strftime(): the names of days and months do not follow the locale. */
-	gmtime_r(&now, &tm);
-	n = snprintf(out, size, "%s, %02d %s %d %02d:%02d:%02d GMT", days[tm.tm_wday], tm.tm_mday,
-		     months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
-	return slice_of(out, MIN((size_t)n, size - 1));
-}
-
 static void begin(struct api_request *r, unsigned status, const char *content_type,
 		  const char *length, bool end)
 {
 	struct api_call *call = api_call_of(r);
 	const char *p = call->fields.data;
 	struct head h;
-	char date[96];
+	struct http_date date = { 0 };
 
 	head_init(&h);
 	h.status = (uint16_t)status;
-	head_add(&h, FIELD_DATE, date_now(date, sizeof(date)));
+	head_add(&h, FIELD_DATE, http_date_now(&date));
 	if (content_type)
 		head_add(&h, FIELD_CONTENT_TYPE, slice_str(content_type));
 	if (length)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "proxy/errors.h"
+#include "proxy/front_inner.h"
 #include "proxy/relay.h"
 
 #define RETRY_AFTER_S SLICE("1")
@@ -26,8 +27,8 @@ int answer_go_on(struct relay *r)
 
 int answer_begin(struct relay *r, unsigned status, const char *detail, struct slice location)
 {
-	bool html = errors_want_html(&r->x->req),
-	     empty = location.n || r->x->req.method_id == METHOD_HEAD;
+	bool html = errors_want_html(&r->x->req), bare = location.n || status == 204,
+	     empty = bare || r->x->req.method_id == METHOD_HEAD;
 	char body[ERRORS_BODY_MAX], length[16];
 	struct head h;
 	int rc;
@@ -36,20 +37,21 @@ int answer_begin(struct relay *r, unsigned status, const char *detail, struct sl
 	head_init(&h);
 	h.status = (uint16_t)status;
 	h.has_length = true;
-	h.content_length =
-		location.n ? 0 : errors_body(body, status, detail, r->x->request_id, html);
+	h.content_length = bare ? 0 : errors_body(body, status, detail, r->x->request_id, html);
 	snprintf(length, sizeof(length), "%u", (unsigned)h.content_length);
-	head_add(&h, FIELD_CONTENT_LENGTH, slice_str(length));
+	if (status != 204)
+		head_add(&h, FIELD_CONTENT_LENGTH, slice_str(length));
+	head_add(&h, FIELD_DATE, http_date_now(&r->front->forward.date));
 	head_add(&h, FIELD_X_REQUEST_ID, slice_str(r->x->request_id));
-	if (location.n) {
+	if (location.n)
 		head_add(&h, FIELD_LOCATION, location);
-	} else {
+	if (!bare) {
 		head_add(&h, FIELD_CONTENT_TYPE, errors_content_type(html));
 		head_add_other(&h, SLICE("Cache-Control"), SLICE("no-store"));
 	}
 	if (status == 503)
 		head_add(&h, FIELD_RETRY_AFTER, RETRY_AFTER_S);
-	if (status == 405)
+	if (status == 405 || status == 204)
 		head_add_other(&h, SLICE("Allow"),
 			       SLICE("GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"));
 	rc = exchange_respond(r->x, &h, empty);

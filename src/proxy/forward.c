@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define V4_BITS 96 /* prefix of ::ffff:0:0/96 */
@@ -43,14 +44,35 @@ static const uint8_t kind_of[FIELD_IDS] = {
 /* Others that applications take a client's address or scheme from; nobody but a trusted proxy
  * may send them. CGI turns '_' and '-' into the same variable, so that either spelling counts. */
 static const struct slice spoofable[] = {
-	SLICE("true-client-ip"),      SLICE("x-client-ip"),
-	SLICE("x-cluster-client-ip"), SLICE("x-original-forwarded-for"),
-	SLICE("x-original-host"),     SLICE("x-real-ip"),
-	SLICE("x-request-id"),	      SLICE("cf-connecting-ip"),
-	SLICE("fastly-client-ip"),    SLICE("x-url-scheme"),
-	SLICE("forwarded-for"),	      SLICE("forwarded"),
-	SLICE("front-end-https"),     SLICE("x-forwarded"),
-	SLICE("x-proxyuser-ip"),      SLICE("wl-proxy-client-ip"),
+	SLICE("true-client-ip"),
+	SLICE("x-client-ip"),
+	SLICE("x-cluster-client-ip"),
+	SLICE("x-original-forwarded-for"),
+	SLICE("x-original-host"),
+	SLICE("x-real-ip"),
+	SLICE("x-request-id"),
+	SLICE("cf-connecting-ip"),
+	SLICE("fastly-client-ip"),
+	SLICE("x-url-scheme"),
+	SLICE("forwarded-for"),
+	SLICE("forwarded"),
+	SLICE("front-end-https"),
+	SLICE("x-forwarded"),
+	SLICE("x-proxyuser-ip"),
+	SLICE("wl-proxy-client-ip"),
+	SLICE("client-ip"),
+	SLICE("x-remote-ip"),
+	SLICE("x-remote-addr"),
+	SLICE("x-originating-ip"),
+	SLICE("x-envoy-external-address"),
+	SLICE("fly-client-ip"),
+	SLICE("x-original-url"),
+	SLICE("x-rewrite-url"),
+	/* The same for what frames and routes: a program behind must not see a second opinion. */
+	SLICE("content-length"),
+	SLICE("transfer-encoding"),
+	SLICE("x-scheme"),
+	SLICE("x-host"),
 	/* CGI makes HTTP_PROXY of it, and libraries send their own requests there. */
 	SLICE("proxy"),
 };
@@ -316,10 +338,54 @@ static struct slice upgrade_of(const struct head *in)
 	while (rest.p && rest.n) {
 		struct slice token = slice_trim(slice_split(rest, ',', &rest));
 
-		if (slice_eq_nocase(token, SLICE("h2c")) || slice_eq_nocase(token, SLICE("h2")))
+		/* h2c, its drafts, and any other version of HTTP. */
+		if (slice_eq_nocase(slice_of(token.p, MIN(token.n, 2)), SLICE("h2")) ||
+		    slice_eq_nocase(slice_of(token.p, MIN(token.n, 4)), SLICE("http")))
 			return slice_of(NULL, 0);
 	}
 	return in->protocol;
+}
+
+bool forward_upgrade_fits(struct slice asked, const struct head *h)
+{
+	const struct field *f = head_field(h, FIELD_UPGRADE);
+	struct slice rest = asked;
+
+	while (f && rest.p)
+		if (slice_eq_nocase(slice_trim(slice_split(rest, ',', &rest)), f->value))
+			return true;
+	return false;
+}
+
+/* What is left of OPTIONS' Max-Forwards, or -ENOENT. What is no number counts as none. */
+static int hops_left(const struct head *in, uint64_t *hops)
+{
+	const struct field *f =
+		in->method_id == METHOD_OPTIONS ? head_find(in, SLICE("max-forwards")) : NULL;
+
+	return f && slice_u64(f->value, hops) == 0 ? 0 : -ENOENT;
+}
+
+bool forward_ends_here(const struct head *in)
+{
+	uint64_t hops;
+
+	return hops_left(in, &hops) == 0 && hops == 0;
+}
+
+/* One hop less than came (RFC 9110 §7.6.2). */
+static bool add_hops(struct forward *fw, const struct head *in)
+{
+	char text[24];
+	struct slice piece;
+	uint64_t hops;
+
+	if (hops_left(in, &hops) < 0)
+		return true;
+	piece = slice_of(
+		text, (size_t)snprintf(text, sizeof(text), "%llu", (unsigned long long)hops - 1));
+	piece = compose(fw, &piece, 1);
+	return piece.p && head_add_other(&fw->head, SLICE("Max-Forwards"), piece);
 }
 
 const struct head *forward_request(struct forward *fw, const struct exchange *x)
@@ -336,6 +402,7 @@ const struct head *forward_request(struct forward *fw, const struct exchange *x)
 	out->authority = in->authority;
 	out->path = in->path;
 	out->protocol = upgrade_of(in);
+	out->te_trailers = in->te_trailers;
 	out->minor = 1;
 	for (unsigned i = 0; i < in->nfields; i++) {
 		const struct field *f = &in->fields[i];
@@ -350,6 +417,9 @@ const struct head *forward_request(struct forward *fw, const struct exchange *x)
 				continue;
 			if (slice_eq_nocase(f->name, SLICE("http2-settings")))
 				continue;
+			if (in->method_id == METHOD_OPTIONS &&
+			    slice_eq_nocase(f->name, SLICE("max-forwards")))
+				continue;
 		}
 		if (nominated && !(trusted && is_spoofable(f->name)) &&
 		    head_has_token(in, FIELD_CONNECTION, f->name))
@@ -357,7 +427,7 @@ const struct head *forward_request(struct forward *fw, const struct exchange *x)
 		if (!pass(out, f))
 			return NULL;
 	}
-	return add_forwarding(fw, x, trusted) ? out : NULL;
+	return add_hops(fw, in) && add_forwarding(fw, x, trusted) ? out : NULL;
 }
 
 const struct head *forward_response(struct forward *fw, const struct head *in)
@@ -388,6 +458,10 @@ const struct head *forward_response(struct forward *fw, const struct head *in)
 	}
 	out->has_length = in->has_length;
 	out->content_length = in->content_length;
+	/* Who passes a response on says when it came (RFC 9110 §6.6.1). */
+	if (in->status >= 200 && !in->first[FIELD_DATE] &&
+	    !head_add(out, FIELD_DATE, http_date_now(&fw->date)))
+		return NULL;
 	return out;
 }
 

@@ -4,6 +4,7 @@
 #define TEMPS_PROXY_FORWARD_H
 
 #include "base/err.h"
+#include "http/date.h"
 #include "http/exchange.h"
 
 #define FORWARD_TEXT_BYTES \
@@ -22,6 +23,7 @@ struct forward {
 	struct head head;
 	char text[FORWARD_TEXT_BYTES];
 	size_t text_n;
+	struct http_date date;
 };
 
 /* <trusted>: "10.0.0.0/8", "fd00::/8" or a single address; NULL-terminated, or NULL. -EINVAL
@@ -34,6 +36,10 @@ void forward_fini(struct forward *fw);
 const struct head *forward_request(struct forward *fw, const struct exchange *x);
 /* The head to give the client for an upstream's <in>, 1xx and 101 included. NULL: does not fit. */
 const struct head *forward_response(struct forward *fw, const struct head *in);
+/* An OPTIONS whose Max-Forwards is 0 is ours to answer (RFC 9110 §7.6.2). */
+bool forward_ends_here(const struct head *in);
+/* Does the 101 in <h> switch to something that <asked>, the value of a request's Upgrade, offers? */
+bool forward_upgrade_fits(struct slice asked, const struct head *h);
 /* Trailers without what must not come in them (RFC 9110 §6.5.1). NULL stays NULL. */
 const struct head *forward_trailers(struct forward *fw, const struct head *in);
 /* Did the client use https: with us, or with a proxy we trust? */

@@ -176,6 +176,10 @@ void front_request(void *front, struct exchange *x)
 		relay_answer_only(f, x, 405, "TRACE is not passed on.", none);
 		return;
 	}
+	if (forward_ends_here(&x->req)) {
+		relay_answer_only(f, x, 204, NULL, none);
+		return;
+	}
 	route = find_route(f, x);
 	if (!route) {
 		f->stats.no_route++;

@@ -330,7 +330,7 @@ static void on_upstream_head(void *arg, const struct head *h)
 	bool tunnel = h->status == 101;
 	bool empty = h->body == BODY_NONE || (h->body == BODY_LENGTH && h->content_length == 0);
 
-	if (!out || (tunnel && !r->upgrade)) {
+	if (!out || (tunnel && !(r->upgrade && forward_upgrade_fits(r->x->req.protocol, h)))) {
 		answer(r, 502, "What serves this sent an answer that cannot be passed on.");
 		return;
 	}

@@ -35,7 +35,9 @@ static void show(const struct head *h, char *out, size_t size)
 	out[0] = '\0';
 	for (unsigned i = 0; h && i < h->nfields; i++)
 		at += (size_t)snprintf(out + at, size - at, "%.*s: %.*s\n",
-				       SLICE_ARG(h->fields[i].name), SLICE_ARG(h->fields[i].value));
+				       SLICE_ARG(h->fields[i].name),
+				       h->fields[i].id == FIELD_DATE ? 3 : (int)h->fields[i].value.n,
+				       h->fields[i].id == FIELD_DATE ? "now" : h->fields[i].value.p);
 }
 
 #define OURS(ip, proto, host, port)                                                      \
@@ -79,6 +81,12 @@ static void requests(void **state)
 		{ "not with underscores either", "192.0.2.7", false,
 		  "Host: a.test\r\nX_Forwarded_For: 1.1.1.1\r\nX_REAL_IP: 1.1.1.1\r\nx_forwarded-proto: https\r\nX_Ok: 1\r\n",
 		  "X_Ok: 1\n" PLAIN },
+		{ "nor a second opinion on framing", "192.0.2.7", false,
+		  "Host: a.test\r\nContent_Length: 9\r\nTransfer_Encoding: chunked\r\nClient-IP: 1.1.1.1\r\n"
+		  "X-Original-URL: /admin\r\nContent-Language: de\r\n",
+		  "Content-Language: de\n" PLAIN },
+		{ "Connection may name what is not ours", "192.0.2.7", false,
+		  "Host: a.test\r\nCookie: 1\r\nA: 1\r\nConnection: cookie,,\r\nConnection: ,a\r\n", PLAIN },
 		{ "a trusted proxy is believed and appended to", "10.1.2.3", false,
 		  "Host: a.test\r\nX-Forwarded-For: 1.1.1.1\r\nX-Forwarded-For: 2.2.2.2\r\nX-Forwarded-Proto: https\r\n"
 		  "X-Forwarded-Host: b.test\r\nX-Forwarded-Port: 443\r\nX-Real-IP: 1.1.1.1\r\nForwarded: for=1.1.1.1\r\n"
@@ -123,6 +131,11 @@ static void upgrades(void **state)
 		  "" },
 		{ "not hidden in a list either",
 		  "Connection: upgrade\r\nUpgrade: websocket, H2C\r\n", "" },
+		{ "nor as a draft", "Connection: upgrade\r\nUpgrade: h2c-17\r\n", "" },
+		{ "nor by its other name", "Connection: upgrade\r\nUpgrade: HTTP/2.0\r\n", "" },
+		{ "nor in a second field",
+		  "Connection: upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n", "websocket" },
+		{ "not to HTTP/1.0", "Connection: \r\nUpgrade: websocket\r\n", "" },
 	};
 	static struct exchange x;
 	struct exchange_peer peer;
@@ -144,6 +157,64 @@ static void upgrades(void **state)
 	forward_fini(&fw);
 }
 
+/* What a 101 may switch to. */
+static void switches(void **state)
+{
+	static const struct {
+		const char *asked, *upgrade;
+		bool want;
+	} cases[] = {
+		{ "websocket", "websocket", true },  { "websocket", "WebSocket", true },
+		{ "a, websocket", "websocket", true }, { "websocket", "h2c", false },
+		{ "websocket", NULL, false },	       { "websocket", "websocket, h2c", false },
+	};
+	static struct head h;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		head_init(&h);
+		if (cases[i].upgrade)
+			head_add(&h, FIELD_UPGRADE, slice_str(cases[i].upgrade));
+		CHECK_INT(cases[i].asked, forward_upgrade_fits(slice_str(cases[i].asked), &h),
+			  cases[i].want);
+	}
+}
+
+/* OPTIONS with a number of hops (RFC 9110 §7.6.2); elsewhere it is a field like any other. */
+static void hops(void **state)
+{
+	static const struct {
+		const char *name, *method, *value, *want;
+		bool ends;
+	} cases[] = {
+		{ "one less", "OPTIONS", "5", "4", false },
+		{ "the last one", "OPTIONS", "0", NULL, true },
+		{ "no number", "OPTIONS", "x", NULL, false },
+		{ "not OPTIONS", "GET", "0", "0", false },
+	};
+	static struct exchange x;
+	struct exchange_peer peer;
+	char text[256];
+
+	(void)state;
+	assert_int_equal(forward_init(&fw, NULL, NULL), 0);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		const struct field *f;
+
+		snprintf(text, sizeof(text), "%s / HTTP/1.1\r\nHost: a\r\nMax-Forwards: %s\r\n\r\n",
+			 cases[i].method, cases[i].value);
+		set_up(&x, &peer, "192.0.2.7", false, text);
+		CHECK_INT(cases[i].name, forward_ends_here(&x.req), cases[i].ends);
+		if (cases[i].ends)
+			continue;
+		f = head_find(forward_request(&fw, &x), SLICE("Max-Forwards"));
+		CHECK_INT(cases[i].name, f != NULL, cases[i].want != NULL);
+		if (f)
+			CHECK_SLICE(cases[i].name, f->value, cases[i].want);
+	}
+	forward_fini(&fw);
+}
+
 static void responses(void **state)
 {
 	static const struct {
@@ -151,16 +222,19 @@ static void responses(void **state)
 	} cases[] = {
 		{ "what the application says passes",
 		  "HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nSet-Cookie: 1\r\nSet-Cookie: 2\r\nContent-Length: 3\r\nServer: s\r\n\r\n",
-		  "Content-Type: a/b\nSet-Cookie: 1\nSet-Cookie: 2\nContent-Length: 3\nServer: s\n" },
+		  "Content-Type: a/b\nSet-Cookie: 1\nSet-Cookie: 2\nContent-Length: 3\nServer: s\nDate: now\n" },
+		{ "and the date it gives",
+		  "HTTP/1.1 200 OK\r\nDate: now\r\nA: 1\r\n\r\n", "Date: now\nA: 1\n" },
+		{ "an interim response needs none", "HTTP/1.1 103 x\r\nLink: a\r\n\r\n", "Link: a\n" },
 		{ "what is between it and us does not",
 		  "HTTP/1.1 200 OK\r\nConnection: close, x-hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nTransfer-Encoding: chunked\r\nA: 1\r\n\r\n",
-		  "A: 1\n" },
+		  "A: 1\nDate: now\n" },
 		{ "Upgrade in its 101 only",
 		  "HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nA: 1\r\n\r\n",
 		  "Upgrade: websocket\nA: 1\n" },
 		{ "not elsewhere",
 		  "HTTP/1.1 426 x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n",
-		  "Content-Length: 0\n" },
+		  "Content-Length: 0\nDate: now\n" },
 	};
 	static struct head h;
 	char got[2048];
@@ -280,6 +354,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(requests), cmocka_unit_test(upgrades), cmocka_unit_test(responses),
+		cmocka_unit_test(switches), cmocka_unit_test(hops),
 		cmocka_unit_test(too_much), cmocka_unit_test(ranges),	cmocka_unit_test(pages),
 	};
 

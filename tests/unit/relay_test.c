@@ -1,5 +1,5 @@
 /* Requests through a front door: turns, holding, failing and coming back, drains, suspicion,
- * tunnels, streams, its own answers. */
+ * tunnels, streams. */
 #include "check.h"
 
 #include <poll.h>
@@ -7,13 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "door.h"
-
-#define GET "GET /x HTTP/1.1\r\nHost: " DOOR_HOST "\r\n\r\n"
-#define GET_CLOSE "GET /x HTTP/1.1\r\nHost: " DOOR_HOST "\r\nConnection: close\r\n\r\n"
-#define OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-static char text[65536];
+#include "door_talk.h"
 
 static void nap_ms(unsigned ms)
 {
@@ -33,19 +27,6 @@ static void nap_ms(unsigned ms)
 		}                                                     \
 		CHECK_INT("after waiting", (d)->shared->field, want); \
 	} while (0)
-
-static void expect(int fd, const char *want)
-{
-	if (tcp_read_until(fd, text, sizeof(text), want) < 0 || !strstr(text, want))
-		fail_msg("got \"%s\", not \"%s\"", text, want);
-}
-
-/* Takes a request from an upstream connection and answers it. */
-static void serve(int fd)
-{
-	expect(fd, "\r\n\r\n");
-	tcp_send(fd, OK);
-}
 
 static void in_turn(void **state)
 {
@@ -427,78 +408,6 @@ static void tunnel(void **state)
 	door_stop(&d);
 }
 
-static void own_answers(void **state)
-{
-	static const struct {
-		const char *name, *request, *want, *also;
-	} cases[] = {
-		{ "unknown host", "GET / HTTP/1.1\r\nHost: other.test\r\n\r\n", "HTTP/1.1 404 ",
-		  "application/problem+json" },
-		{ "in a browser", "GET / HTTP/1.1\r\nHost: other.test\r\nAccept: text/html\r\n\r\n",
-		  "HTTP/1.1 404 ", "<h1>404" },
-		{ "HEAD", "HEAD / HTTP/1.1\r\nHost: other.test\r\n\r\n", "HTTP/1.1 404 ",
-		  "Content-Length: " },
-		{ "no instance", GET, "HTTP/1.1 503 ", "Retry-After: " },
-		{ "CONNECT", "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n",
-		  "HTTP/1.1 501 ", "" },
-		{ "TRACE", "TRACE / HTTP/1.1\r\nHost: " DOOR_HOST "\r\n\r\n", "HTTP/1.1 405 ",
-		  "Allow: GET" },
-	};
-	struct door_config c = { .nendpoints = 0 };
-	struct door d;
-
-	(void)state;
-	door_start(&d, &c);
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		int client = tcp_connect(d.port);
-
-		tcp_send(client, cases[i].request);
-		/* Pipelined behind it: the connection goes on. */
-		tcp_send(client,
-			 "GET /last HTTP/1.1\r\nHost: unknown.test\r\nConnection: close\r\n\r\n");
-		tcp_read_until(client, text, sizeof(text), NULL);
-		if (strncmp(text, cases[i].want, strlen(cases[i].want)) != 0 ||
-		    !strstr(text, cases[i].also))
-			fail_msg("%s: %s", cases[i].name, text);
-		if (strcmp(cases[i].name, "CONNECT") != 0 && !strstr(text + 1, "HTTP/1.1 404 "))
-			fail_msg("%s: the second answer is missing: %s", cases[i].name, text);
-		close(client);
-	}
-	door_stop(&d);
-}
-
-static void redirected(void **state)
-{
-	static const struct {
-		const char *request, *want;
-	} cases[] = {
-		{ "GET /a?b=c HTTP/1.1\r\nHost: Door.test:80\r\nConnection: close\r\n\r\n",
-		  "HTTP/1.1 308 Permanent Redirect\r\n|\r\nLocation: https://Door.test:8443/a?b=c\r\n" },
-		{ "GET / HTTP/1.1\r\nHost: other.test\r\nConnection: close\r\n\r\n",
-		  "HTTP/1.1 404 |" },
-		{ "GET /.well-known/acme-challenge/t HTTP/1.1\r\nHost: door.test\r\nConnection: close\r\n\r\n",
-		  "HTTP/1.1 503 |" },
-		{ "GET / HTTP/1.1\r\nHost: door.test\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n\r\n",
-		  "HTTP/1.1 308 |" },
-	};
-	struct door_config c = { .https_port = 8443 };
-	struct door d;
-
-	(void)state;
-	door_start(&d, &c);
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		struct slice also, first = slice_split(slice_str(cases[i].want), '|', &also);
-		int client = tcp_connect(d.port);
-
-		tcp_send(client, cases[i].request);
-		tcp_read_until(client, text, sizeof(text), NULL);
-		if (!slice_starts(slice_str(text), first) || (also.n && !strstr(text, also.p)))
-			fail_msg("%s gave %s", cases[i].request, text);
-		close(client);
-	}
-	door_stop(&d);
-}
-
 static void response_limit(void **state)
 {
 	struct door_config c = { .nendpoints = 1, .head_ms = 100 };
@@ -646,8 +555,6 @@ int main(void)
 		cmocka_unit_test(taken_out),
 		cmocka_unit_test(many_taken_out),
 		cmocka_unit_test(tunnel),
-		cmocka_unit_test(own_answers),
-		cmocka_unit_test(redirected),
 		cmocka_unit_test(response_limit),
 		cmocka_unit_test(back_pressure),
 		cmocka_unit_test(chunked_both_ways),

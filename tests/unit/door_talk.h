@@ -1,0 +1,27 @@
+/* What tests say to a front door and hear from it, over the blocking sockets of door.h. */
+#ifndef TEMPS_TESTS_DOOR_TALK_H
+#define TEMPS_TESTS_DOOR_TALK_H
+
+#include "door.h"
+
+#define GET "GET /x HTTP/1.1\r\nHost: " DOOR_HOST "\r\n\r\n"
+#define GET_CLOSE "GET /x HTTP/1.1\r\nHost: " DOOR_HOST "\r\nConnection: close\r\n\r\n"
+#define OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+static char text[65536]; /* what came last */
+
+/* Reads until <want> came, into <text>. */
+static inline void expect(int fd, const char *want)
+{
+	if (tcp_read_until(fd, text, sizeof(text), want) < 0 || !strstr(text, want))
+		fail_msg("got \"%s\", not \"%s\"", text, want);
+}
+
+/* Takes a request from an upstream connection and answers it. */
+static inline void serve(int fd)
+{
+	expect(fd, "\r\n\r\n");
+	tcp_send(fd, OK);
+}
+
+#endif
