@@ -303,8 +303,9 @@ int text_parse_duration(struct slice s, uint64_t *ms)
 int text_parse_size(struct slice s, uint64_t *bytes)
 {
 	static const struct unit units[] = {
-		{ "k", 1ull << 10 }, { "m", 1ull << 20 }, { "g", 1ull << 30 },
-		{ "t", 1ull << 40 }, { "", 1 },
+		{ "KiB", 1ull << 10 }, { "MiB", 1ull << 20 }, { "GiB", 1ull << 30 },
+		{ "TiB", 1ull << 40 }, { "k", 1ull << 10 },   { "m", 1ull << 20 },
+		{ "g", 1ull << 30 },   { "t", 1ull << 40 },   { "", 1 },
 	};
 
 	return parse_with_unit(s, units, ARRAY_LEN(units), bytes);

@@ -23,7 +23,7 @@ void text_time(uint64_t wall_ms, bool with_ms, char *out);
 int text_parse_time(struct slice s, uint64_t *wall_ms) MUST_CHECK;
 /* "30s", "5m", "2h", "7d", "250ms" or plain seconds, whole numbers; -EINVAL, -ERANGE. */
 int text_parse_duration(struct slice s, uint64_t *ms) MUST_CHECK;
-/* "512m", "2g", "64k", "1048576": powers of 1024; -EINVAL, -ERANGE. */
+/* "512m", "2g", "64k", "10MiB", "1048576": powers of 1024; -EINVAL, -ERANGE. */
 int text_parse_size(struct slice s, uint64_t *bytes) MUST_CHECK;
 /* "14 s ago", "3 min ago" for listings; <out> takes 32 bytes. */
 void text_age(uint64_t ms, char *out);

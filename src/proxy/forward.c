@@ -1,14 +1,10 @@
 /* Builds the heads that go on, from the heads that came. */
 #include "proxy/forward.h"
 
-#include <arpa/inet.h>
-#include <assert.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-#define V4_BITS 96 /* prefix of ::ffff:0:0/96 */
+#include "http/fields.h"
 
 /* What a field id means on the way through. */
 enum { HOP = 1, CLIENT_SAYS = 2, OURS = 4, NO_TRAILER = 8 };
@@ -105,80 +101,38 @@ static bool is_spoofable(struct slice name)
 	return false;
 }
 
-static int parse_range(struct forward_range *r, const char *text)
+bool forward_owns(struct slice name)
 {
-	struct slice rest, ip = slice_split(slice_str(text), '/', &rest);
-	uint64_t bits;
-	char host[INET6_ADDRSTRLEN];
-	unsigned skip = 0;
+	enum field_id id = field_lookup(name);
 
-	*r = (struct forward_range){ .ip = { [10] = 0xff, [11] = 0xff } };
-	if (slice_copy(ip, host, sizeof(host)) < 0)
-		return -EINVAL;
-	if (inet_pton(AF_INET, host, r->ip + 12) == 1)
-		skip = V4_BITS;
-	else if (inet_pton(AF_INET6, host, r->ip) != 1)
-		return -EINVAL;
-	if (!rest.p)
-		bits = 128 - skip;
-	else if (slice_u64(rest, &bits) < 0 || bits > 128 - skip)
-		return -EINVAL;
-	r->bits = (uint8_t)(skip + bits);
-	return 0;
+	return kind_of[id] & (HOP | CLIENT_SAYS | OURS) || id == FIELD_HOST ||
+	       id == FIELD_CONTENT_LENGTH || id == FIELD_CONTENT_ENCODING || id == FIELD_EXPECT ||
+	       id == FIELD_TRAILER || (id == FIELD_OTHER && is_spoofable(name)) ||
+	       slice_eq_nocase(name, SLICE("http2-settings"));
 }
 
 int forward_init(struct forward *fw, const char *const *trusted, struct err *err)
 {
-	size_t n = 0;
-
-	while (trusted && trusted[n])
-		n++;
-	fw->trusted = n ? xcalloc(n, sizeof(*fw->trusted)) : NULL;
-	fw->ntrusted = 0;
-	for (; fw->ntrusted < n; fw->ntrusted++) {
-		const char *text = trusted[fw->ntrusted];
-
-		if (parse_range(&fw->trusted[fw->ntrusted], text) < 0)
+	fw->trusted = (struct ranges){ 0 };
+	for (; trusted && *trusted; trusted++)
+		if (ranges_add(&fw->trusted, slice_str(*trusted)) < 0)
 			return err_say(
 				err, -EINVAL,
 				"trusted proxy \"%s\": expected an address range like 10.0.0.0/8",
-				text);
-	}
+				*trusted);
 	return 0;
 }
 
 void forward_fini(struct forward *fw)
 {
-	free(fw->trusted);
-	fw->trusted = NULL;
-	fw->ntrusted = 0;
-}
-
-static bool in_range(const struct forward_range *r, const uint8_t ip[16])
-{
-	unsigned bytes = r->bits / 8, rest = r->bits % 8;
-
-	if (memcmp(r->ip, ip, bytes) != 0)
-		return false;
-	return rest == 0 || (r->ip[bytes] ^ ip[bytes]) >> (8 - rest) == 0;
+	ranges_fini(&fw->trusted);
 }
 
 static bool is_trusted(const struct forward *fw, const struct addr *peer)
 {
-	uint8_t ip[16] = { [10] = 0xff, [11] = 0xff };
+	uint8_t ip[RANGE_IP_BYTES];
 
-	if (fw->ntrusted == 0)
-		return false;
-	if (peer->sa.ss_family == AF_INET)
-		memcpy(ip + 12, &((const struct sockaddr_in *)&peer->sa)->sin_addr, 4);
-	else if (peer->sa.ss_family == AF_INET6)
-		memcpy(ip, &((const struct sockaddr_in6 *)&peer->sa)->sin6_addr, 16);
-	else
-		return false;
-	for (size_t i = 0; i < fw->ntrusted; i++)
-		if (in_range(&fw->trusted[i], ip))
-			return true;
-	return false;
+	return fw->trusted.n && range_ip(peer, ip) && ranges_have(&fw->trusted, ip);
 }
 
 struct slice forward_client(const struct exchange *x)

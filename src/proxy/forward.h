@@ -3,23 +3,17 @@
 #ifndef TEMPS_PROXY_FORWARD_H
 #define TEMPS_PROXY_FORWARD_H
 
-#include "base/err.h"
+#include "base/range.h"
 #include "http/date.h"
 #include "http/exchange.h"
 
 #define FORWARD_TEXT_BYTES \
 	8192 /* for what is composed: an appended X-Forwarded-For and Forwarded */
 
-struct forward_range {
-	uint8_t ip[16]; /* v4 as ::ffff:a.b.c.d */
-	uint8_t bits;	/* of the 128 */
-};
-
 /* One for a front door: the ranges, and the scratch that a written head borrows until the next
  * call. */
 struct forward {
-	struct forward_range *trusted; /* owned */
-	size_t ntrusted;
+	struct ranges trusted;
 	struct head head;
 	char text[FORWARD_TEXT_BYTES];
 	size_t text_n;
@@ -42,6 +36,9 @@ bool forward_ends_here(const struct head *in);
 bool forward_upgrade_fits(struct slice asked, const struct head *h);
 /* Trailers without what must not come in them (RFC 9110 §6.5.1). NULL stays NULL. */
 const struct head *forward_trailers(struct forward *fw, const struct head *in);
+/* Is that field ours to write, or the transport's: hop-by-hop, framing, or of the forwarding
+ * family? */
+bool forward_owns(struct slice name);
 /* Did the client use https: with us, or with a proxy we trust? */
 bool forward_is_https(const struct forward *fw, const struct exchange *x);
 /* The client's address without its port. */
