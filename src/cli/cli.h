@@ -91,6 +91,17 @@ char *cli_secret(char *arg, const char *what);
 /* The data directory: --data-dir, else the default of who runs it. */
 const char *cli_data_dir(const struct cli *c);
 
+/* --- KEY=VALUE (policy.c) --- */
+
+/* "KEY=VALUE" of an option, split; -1 to go on, else the exit code. */
+int cli_split_pair(const struct cli *c, const char *option, const char *arg, char *key, size_t size, const char **value);
+/* Do both begin with the same KEY? */
+bool cli_same_key(const char *a, const char *b);
+/* The row of --policy; its values are hidden from ps(1), as one may be a password. */
+#define OPT_POLICY(list) { "policy", "KEY=VALUE", OPT_LIST, (list), "a rule of the front door, see temps-policy(7)", 0, 0, true }
+/* Writes them as member "policy", if there are any. -1 to go on, else the exit code. */
+int cli_put_policy(const struct cli *c, struct json_out *o, const struct opt_list *list);
+
 /* --- the control plane (client.c) --- */
 
 /* One call, to its end. On success (2xx) 0 with the parsed document in <*out> (the caller's; NULL when there was none). Otherwise the reason

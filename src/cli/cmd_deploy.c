@@ -14,7 +14,7 @@ struct deploy_args {
 	int64_t replicas, port;
 	double cpus;
 	uint64_t memory_bytes, health_timeout_ms, stop_grace_ms;
-	struct opt_list domains, env, nodes, labels;
+	struct opt_list domains, env, nodes, labels, policy;
 	bool no_wait;
 };
 
@@ -28,17 +28,6 @@ static void put_list(struct json_out *o, const char *name, const struct opt_list
 	json_arr_end(o);
 }
 
-/* "K=V" of an option, split; -1 to go on, else the exit code. */
-static int split_pair(const struct cli *c, const char *option, const char *arg, char *key, size_t size, const char **value)
-{
-	const char *eq = strchr(arg, '=');
-
-	if (!eq || eq == arg || slice_copy(slice_of(arg, (size_t)(eq - arg)), key, size))
-		return cli_usage(c, "--%s %s: expected KEY=VALUE", option, arg);
-	*value = eq + 1;
-	return -1;
-}
-
 static int put_env(const struct cli *c, struct json_out *o, const struct opt_list *env)
 {
 	const char *value;
@@ -49,20 +38,13 @@ static int put_env(const struct cli *c, struct json_out *o, const struct opt_lis
 		return -1;
 	json_obj(o, "env");
 	for (size_t i = 0; i < env->n; i++) {
-		code = split_pair(c, "env", env->at[i], key, sizeof(key), &value);
+		code = cli_split_pair(c, "env", env->at[i], key, sizeof(key), &value);
 		if (code >= 0)
 			return code;
 		json_put_str(o, key, value);
 	}
 	json_obj_end(o);
 	return -1;
-}
-
-static bool same_key(const char *a, const char *b)
-{
-	size_t n = strcspn(a, "=");
-
-	return strcspn(b, "=") == n && !strncmp(a, b, n);
 }
 
 /* The same key given twice is a choice between its values. */
@@ -79,15 +61,15 @@ static int put_labels(const struct cli *c, struct json_out *o, const struct opt_
 		bool seen = false;
 
 		for (size_t k = 0; k < i; k++)
-			seen |= same_key(labels->at[k], labels->at[i]);
+			seen |= cli_same_key(labels->at[k], labels->at[i]);
 		if (seen)
 			continue;
-		code = split_pair(c, "label", labels->at[i], key, sizeof(key), &value);
+		code = cli_split_pair(c, "label", labels->at[i], key, sizeof(key), &value);
 		if (code >= 0)
 			return code;
 		json_arr(o, key);
 		for (size_t k = i; k < labels->n; k++)
-			if (same_key(labels->at[k], labels->at[i]))
+			if (cli_same_key(labels->at[k], labels->at[i]))
 				json_put_str(o, NULL, strchr(labels->at[k], '=') + 1);
 		json_arr_end(o);
 	}
@@ -126,6 +108,8 @@ static int put_request(const struct cli *c, const struct deploy_args *a, struct 
 	code = put_env(c, &o, &a->env);
 	if (code < 0)
 		code = put_labels(c, &o, &a->labels);
+	if (code < 0)
+		code = cli_put_policy(c, &o, &a->policy);
 	json_obj_end(&o);
 	return code;
 }
@@ -286,6 +270,7 @@ static int deploy(struct cli *c, int argc, char **argv)
 		{ "node", "NAME", OPT_LIST, &a.nodes, "only on this node", 0, 0, false },
 		{ "label", "K=V", OPT_LIST, &a.labels, "only on nodes with this label", 0, 0, false },
 		{ "strategy", "NAME", OPT_TEXT, &a.strategy, "how nodes are chosen (round-robin)", 0, 0, false },
+		OPT_POLICY(&a.policy),
 		{ "no-wait", NULL, OPT_FLAG, &a.no_wait, "do not wait until it serves", 0, 0, false },
 		{ 0 },
 	};

@@ -1,4 +1,4 @@
-/* temps route ls | add | rm, and temps cert ls: what the front door serves. */
+/* temps route ls | add | set | rm, and temps cert ls: what the front door serves. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,37 +38,62 @@ static char *split_host(const char *arg, const char **path)
 	return slash ? xstrndup(arg, (size_t)(slash - arg)) : xstrdup(arg);
 }
 
-static int route_add(struct cli *c, int argc, char **argv)
+/* Adds a static route (<targets>), or changes its policies (NULL). */
+static int route_write(struct cli *c, const char *arg, char *const *targets, const struct opt_list *policy)
 {
-	const char *path;
 	struct json *doc = NULL;
 	struct json_out o;
+	const char *path;
 	struct buf body;
-	char *host;
-	int code = cli_parse(c, argc, argv, NULL, 2, OPT_LIST_MAX);
+	char *host = split_host(arg, &path);
+	int code;
 
-	if (code >= 0)
-		return code;
-	host = split_host(argv[0], &path);
 	buf_init(&body, 0);
 	json_out_init(&o, &body);
 	json_obj(&o, NULL);
 	json_put_str(&o, "host", host);
 	json_put_str(&o, "path", path);
-	json_arr(&o, "targets");
-	for (int i = 1; argv[i]; i++)
-		json_put_str(&o, NULL, argv[i]);
-	json_arr_end(&o);
+	if (targets) {
+		json_arr(&o, "targets");
+		for (; *targets; targets++)
+			json_put_str(&o, NULL, *targets);
+		json_arr_end(&o);
+	}
+	code = cli_put_policy(c, &o, policy);
 	json_obj_end(&o);
-	code = cli_call(c, "POST", "/api/routes", body.data, &doc);
+	if (code < 0)
+		code = cli_call(c, targets ? "POST" : "PATCH", "/api/routes", body.data, &doc);
 	if (code == EXIT_DONE && c->globals.json)
 		cli_print_json(doc);
 	else if (code == EXIT_DONE)
-		printf("route %s%s added\n", host, path);
+		printf("route %s%s %s\n", host, path, targets ? "added" : "changed");
 	json_free(doc);
+	explicit_bzero(body.data, body.len);
 	buf_fini(&body);
 	free(host);
 	return code;
+}
+
+static int route_add(struct cli *c, int argc, char **argv)
+{
+	struct opt_list policy = { 0 };
+	const struct opt opts[] = { OPT_POLICY(&policy), { 0 } };
+	int code = cli_parse(c, argc, argv, opts, 1, OPT_LIST_MAX);
+
+	return code >= 0 ? code : route_write(c, argv[0], argv + 1, &policy);
+}
+
+static int route_set(struct cli *c, int argc, char **argv)
+{
+	struct opt_list policy = { 0 };
+	const struct opt opts[] = { OPT_POLICY(&policy), { 0 } };
+	int code = cli_parse(c, argc, argv, opts, 1, 1);
+
+	if (code >= 0)
+		return code;
+	if (!policy.n)
+		return cli_usage(c, "nothing to change: give --policy KEY=VALUE");
+	return route_write(c, argv[0], NULL, &policy);
 }
 
 static int route_rm(struct cli *c, int argc, char **argv)
@@ -116,7 +141,9 @@ static int cert_ls(struct cli *c, int argc, char **argv)
 }
 
 const struct command command_route_ls = { "route ls", "[options]", "List what the front door serves", route_ls };
-const struct command command_route_add = { "route add", "HOST[/PATH] http://ADDRESS:PORT…",
+const struct command command_route_add = { "route add", "HOST[/PATH] http://ADDRESS:PORT… [--policy KEY=VALUE]…",
 					   "Send a host to literal addresses, without a container", route_add };
+const struct command command_route_set = { "route set", "HOST[/PATH] --policy KEY=VALUE…", "Change the policies of a static route",
+					   route_set };
 const struct command command_route_rm = { "route rm", "HOST[/PATH] [--yes]", "Remove a static route", route_rm };
 const struct command command_cert_ls = { "cert ls", "[options]", "List the certificates", cert_ls };

@@ -11,8 +11,9 @@ const struct command *const cli_commands[] = {
 	&command_rm,	      &command_node_ls,	     &command_node_show,       &command_node_rm,
 	&command_token_create, &command_token_ls,    &command_token_revoke,    &command_key_create,
 	&command_key_ls,      &command_key_revoke,   &command_route_ls,	       &command_route_add,
-	&command_route_rm,    &command_cert_ls,	     &command_registry_login,  &command_registry_ls,
-	&command_registry_logout, &command_events,   &command_status,	       &command_complete,
+	&command_route_set,   &command_route_rm,     &command_cert_ls,	       &command_registry_login,
+	&command_registry_ls, &command_registry_logout, &command_events,       &command_status,
+	&command_complete,
 	NULL,
 };
 

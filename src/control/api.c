@@ -40,6 +40,7 @@ const struct api_route api_routes[] = {
 
 	{ "GET", "/api/routes", SCOPE_READ, 0, api_routes_list },
 	{ "POST", "/api/routes", SCOPE_WRITE, API_BODY_MAX, api_routes_add },
+	{ "PATCH", "/api/routes", SCOPE_WRITE, API_BODY_MAX, api_routes_set },
 	{ "DELETE", "/api/routes", SCOPE_WRITE, 0, api_routes_remove },
 
 	{ "POST", "/api/settings/join-token/generate", SCOPE_ADMIN, API_BODY_MAX,

@@ -91,6 +91,7 @@ void api_app_logs(struct api_request *r);
 
 void api_routes_list(struct api_request *r);
 void api_routes_add(struct api_request *r);
+void api_routes_set(struct api_request *r);
 void api_routes_remove(struct api_request *r);
 
 void api_settings_token(struct api_request *r);

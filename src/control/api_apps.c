@@ -9,6 +9,7 @@
 #include "control/deployer.h"
 #include "control/logs.h"
 #include "control/view.h"
+#include "proxy/policy.h"
 
 static void put_text(struct json_out *o, const char *name, const char *text)
 {
@@ -97,6 +98,7 @@ static void put_spec(struct json_out *o, const struct app_spec *s)
 	for (size_t i = 0; i < s->env.n; i++)
 		json_put_str(o, NULL, s->env.items[i].key);
 	json_arr_end(o);
+	policy_put(&s->policy, o, "policy");
 	json_arr(o, "command");
 	for (size_t i = 0; i < s->command.n; i++)
 		json_put_str(o, NULL, s->command.items[i]);

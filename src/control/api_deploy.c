@@ -10,6 +10,8 @@
 #include "control/console.h"
 #include "control/deployer.h"
 #include "control/links.h"
+#include "control/policies.h"
+#include "proxy/policy.h"
 
 #define PORT_DEFAULT 8080
 #define HEALTH_LIMIT_MAX_S 3600
@@ -21,7 +23,7 @@
 struct wish {
 	struct app_spec spec;
 	struct strs domains, command, nodes;
-	struct pairs env;
+	struct pairs env, policy;
 	struct constraint *labels;
 	size_t labels_n;
 };
@@ -32,6 +34,7 @@ static void wish_fini(struct wish *w)
 	strs_fini(&w->command);
 	strs_fini(&w->nodes);
 	pairs_fini(&w->env);
+	pairs_fini(&w->policy);
 	for (size_t i = 0; i < w->labels_n; i++)
 		strs_fini(&w->labels[i].values);
 	free(w->labels);
@@ -117,6 +120,20 @@ static int want_labels(const struct json *j, struct wish *w, struct err *err)
 	return 0;
 }
 
+/* Unlike the other lists it is changed key by key: nobody has to repeat a password. */
+static int want_policy(const struct json *j, struct wish *w, struct err *err)
+{
+	struct pairs changes;
+	int rc = policies_read(&changes, &w->spec.policy, j, err);
+
+	if (!rc) {
+		policy_merge(&w->policy, &w->spec.policy, &changes);
+		w->spec.policy = w->policy;
+	}
+	pairs_fini(&changes);
+	return rc;
+}
+
 static int want_lists(const struct json *j, struct wish *w, struct err *err)
 {
 	int rc = 0;
@@ -139,6 +156,8 @@ static int want_lists(const struct json *j, struct wish *w, struct err *err)
 	}
 	if (!rc && given(j, "labels"))
 		rc = want_labels(j, w, err);
+	if (!rc)
+		rc = want_policy(j, w, err);
 	return rc;
 }
 
@@ -158,6 +177,7 @@ static int check_members(const struct json *j, struct err *err)
 		"image",  "replicas",	  "port",	 "domains",	     "env",
 		"cpus",	  "memory_bytes", "health_path", "health_timeout_s", "nodes",
 		"labels", "strategy",	  "command",	 "stop_grace_s",     "architecture",
+		"policy",
 	};
 	const struct json *value;
 	struct slice name;
@@ -194,6 +214,7 @@ static int parse(const struct json *j, struct wish *w, struct err *err)
 struct deploy {
 	struct command *cmd;
 	struct app_spec spec;	/* owned */
+	struct policies_seal *seal; /* its passwords are being hashed */
 	struct link *via;
 	struct link_op *op;	/* what the image's name means there; NULL: known, or not asked */
 };
@@ -217,6 +238,7 @@ static void deploy_free(void *arg)
 {
 	struct deploy *d = arg;
 
+	policies_seal_cancel(d->seal);
 	if (d->op)
 		d->via->ops->cancel(d->op);
 	spec_fini(&d->spec);
@@ -262,21 +284,39 @@ static struct link *way_to_ask(const struct control *c, const struct app *app,
 	return NULL;
 }
 
-static void deploy_begin(struct command *cmd, const struct app_spec *spec)
+static void on_sealed(void *arg, struct pairs *policy)
 {
-	const struct control *c = cmd->control;
-	const struct app *app = cluster_app(deployer_cluster(c->deployer), cmd->text);
-	struct deploy *d = xcalloc(1, sizeof(*d));
+	struct deploy *d = arg;
+	const struct control *c = d->cmd->control;
+	const struct app *app = cluster_app(deployer_cluster(c->deployer), d->cmd->text);
 
-	d->cmd = cmd;
-	spec_copy(&d->spec, spec);
-	cmd->state = d;
-	cmd->state_free = deploy_free;
+	d->seal = NULL;
+	d->spec.policy = *policy;
 	d->via = way_to_ask(c, app, &d->spec);
 	if (d->via)
 		d->op = d->via->ops->image_inspect(d->via, d->spec.image, on_resolved, d);
 	else
 		deploy_step(d, NULL);
+}
+
+static void deploy_begin(struct command *cmd, const struct app_spec *spec)
+{
+	struct deploy *d = xcalloc(1, sizeof(*d));
+	struct pairs policy;
+	int rc;
+
+	d->cmd = cmd;
+	spec_copy(&d->spec, spec);
+	cmd->state = d;
+	cmd->state_free = deploy_free;
+	policy = d->spec.policy;
+	d->spec.policy = (struct pairs){ 0 };
+	d->seal = policies_seal(cmd->control->work, &policy, on_sealed, d, &rc);
+	if (rc) {
+		reply_field(cmd->r, "Retry-After", "5");
+		reply_problem(cmd->r, 503, "Busy", "too many passwords are being hashed");
+		command_drop(cmd);
+	}
 }
 
 /* What omitted members keep: the newest release that has not failed. */

@@ -9,6 +9,7 @@
 #include "control/console.h"
 #include "control/dataplane.h"
 #include "control/deployer.h"
+#include "control/policies.h"
 #include "control/view.h"
 
 #define TARGETS_MAX 100
@@ -51,6 +52,7 @@ static void put_app_route(struct json_out *o, const struct control *c, const str
 		json_put_str(o, NULL, target);
 	}
 	json_arr_end(o);
+	policy_put(&app->current->spec.policy, o, "policy");
 	put_counts(o, c, host, path, u);
 	json_obj_end(o);
 }
@@ -63,6 +65,7 @@ static void put_static(struct json_out *o, const struct control *c, const struct
 	json_put_str(o, "kind", "static");
 	json_put_null(o, "app");
 	strs_put(&h->targets, o, "targets");
+	policy_put(&h->policy, o, "policy");
 	put_counts(o, c, h->name, h->path, dataplane_static(c->dataplane, h->name, h->path));
 	json_obj_end(o);
 }
@@ -124,13 +127,14 @@ static char *domain_of(struct api_request *r, struct slice host, struct slice pa
 	return xasprintf("%s%.*s", lower, SLICE_ARG(path));
 }
 
-static int check_targets(const struct strs *targets, struct err *err)
+static int check_targets(const struct strs *targets, const struct pairs *policy, struct err *err)
 {
 	struct addr at;
 
-	if (!targets->n)
-		return err_say(err, -EINVAL,
-			       "member \"targets\": expected at least one \"http://ADDRESS:PORT\"");
+	if (!targets->n && !pairs_get(policy, "redirect"))
+		return err_say(
+			err, -EINVAL,
+			"member \"targets\": expected at least one \"http://ADDRESS:PORT\", or policy \"redirect\"");
 	for (size_t i = 0; i < targets->n; i++) {
 		struct slice s = slice_str(targets->items[i]);
 
@@ -144,7 +148,36 @@ static int check_targets(const struct strs *targets, struct err *err)
 	return 0;
 }
 
-static void on_added(struct command *cmd, const struct effect_reply *e)
+/* A static route being added, or its policies being changed. */
+struct write {
+	struct command *cmd;
+	enum event_type type;
+	char *domain;
+	struct strs targets;
+	struct pairs changes; /* of the policy */
+	struct policies_seal *seal;
+};
+
+static void write_free(void *arg)
+{
+	struct write *w = arg;
+
+	policies_seal_cancel(w->seal);
+	free(w->domain);
+	strs_fini(&w->targets);
+	pairs_fini(&w->changes);
+	free(w);
+}
+
+static const struct pairs *policy_now(const struct control *c, const char *domain)
+{
+	static const struct pairs none = { 0 };
+	const struct host *h = cluster_host(deployer_cluster(c->deployer), domain);
+
+	return h ? &h->policy : &none;
+}
+
+static void on_written(struct command *cmd, const struct effect_reply *e)
 {
 	struct api_answer a;
 	char host[256], path[4097];
@@ -153,31 +186,93 @@ static void on_added(struct command *cmd, const struct effect_reply *e)
 	api_answer_begin(&a);
 	json_put_str(&a.o, "host", host);
 	json_put_str(&a.o, "path", path);
+	policy_put(policy_now(cmd->control, cmd->text), &a.o, "policy");
 	api_answer_send(&a, cmd->r, e->kind == REPLY_CREATED ? 201 : 200);
 }
 
-static void route_add_static(struct api_request *r, const struct json *j)
+/* Merged as late as this, so that of two changes at the same time both are made. */
+static void on_sealed(void *arg, struct pairs *changes)
 {
-	struct cluster_event e = { .type = EVENT_STATIC_ADD };
+	struct write *w = arg;
+	struct command *cmd = w->cmd;
+	struct cluster_event e = { .type = w->type };
+	struct pairs none = { 0 }, policy;
+
+	w->seal = NULL;
+	policy_merge(&policy,
+		     w->type == EVENT_STATIC_SET ? policy_now(cmd->control, w->domain) : &none,
+		     changes);
+	e.route = (struct event_static){ cmd->handle, w->domain, w->targets, policy };
+	deployer_step(cmd->control->deployer, &e);
+	pairs_fini(&policy);
+	pairs_fini(changes);
+}
+
+static void write_begin(struct api_request *r, struct write *w)
+{
+	struct command *cmd = command_begin(r, on_written);
+	struct pairs changes = w->changes;
+	int rc;
+
+	if (!cmd) {
+		write_free(w);
+		return;
+	}
+	w->cmd = cmd;
+	w->changes = (struct pairs){ 0 };
+	cmd->state = w;
+	cmd->state_free = write_free;
+	cmd->text = xstrdup(w->domain);
+	w->seal = policies_seal(cmd->control->work, &changes, on_sealed, w, &rc);
+	if (rc) {
+		reply_field(r, "Retry-After", "5");
+		reply_problem(r, 503, "Busy", "too many passwords are being hashed");
+		command_drop(cmd);
+	}
+}
+
+/* What a static route may not be: an app's. */
+static bool refuse_app(struct api_request *r, const char *domain, const char *instead)
+{
+	const struct control *c = r->app;
+	const struct host *owner = cluster_host(deployer_cluster(c->deployer), domain);
+	char detail[512];
+
+	if (!owner || !owner->app)
+		return false;
+	snprintf(detail, sizeof(detail), "this route belongs to app %s: %s", owner->app->name,
+		 instead);
+	reply_problem(r, 409, "Route Of An App", detail);
+	return true;
+}
+
+static void write_route(struct api_request *r, enum event_type type, const struct json *j)
+{
+	struct write *w = xcalloc(1, sizeof(*w));
+	bool add = type == EVENT_STATIC_ADD;
 	struct slice host, path = { 0 };
-	struct strs targets = { 0 };
-	struct command *cmd;
+	struct pairs none = { 0 };
 	struct err err;
-	char *domain = NULL;
 	int rc = json_want_str(j, "path", 1024, &path, &err);
 
+	w->type = type;
 	if (json_want_str(j, "host", 255, &host, &err)) {
 		reply_problem(r, 400, "Validation Error", "member \"host\": expected a host name");
-	} else if ((rc && rc != -ENOENT) || strs_load(&targets, j, "targets", TARGETS_MAX, &err) ||
-		   check_targets(&targets, &err)) {
+	} else if (rc && rc != -ENOENT) {
 		api_invalid(r, &err);
-	} else if ((domain = domain_of(r, host, path)) && (cmd = command_begin(r, on_added))) {
-		cmd->text = xstrdup(domain);
-		e.route = (struct event_static){ cmd->handle, domain, targets };
-		deployer_step(cmd->control->deployer, &e);
+	} else if (!(w->domain = domain_of(r, host, path)) ||
+		   (!add && refuse_app(r, w->domain, "deploy it with other policies"))) {
+		/* answered */
+	} else if (policies_read(&w->changes, add ? &none : policy_now(r->app, w->domain), j,
+				 &err) ||
+		   (add && (strs_load(&w->targets, j, "targets", TARGETS_MAX, &err) ||
+			    check_targets(&w->targets, &w->changes, &err)))) {
+		api_invalid(r, &err);
+	} else {
+		write_begin(r, w);
+		return;
 	}
-	free(domain);
-	strs_fini(&targets);
+	write_free(w);
 }
 
 void api_routes_add(struct api_request *r)
@@ -185,7 +280,16 @@ void api_routes_add(struct api_request *r)
 	struct json *j = api_object(r);
 
 	if (j)
-		route_add_static(r, j);
+		write_route(r, EVENT_STATIC_ADD, j);
+	json_free(j);
+}
+
+void api_routes_set(struct api_request *r)
+{
+	struct json *j = api_object(r);
+
+	if (j)
+		write_route(r, EVENT_STATIC_SET, j);
 	json_free(j);
 }
 
@@ -197,10 +301,8 @@ static void on_removed(struct command *cmd, const struct effect_reply *e)
 
 void api_routes_remove(struct api_request *r)
 {
-	const struct control *c = r->app;
 	struct cluster_event e = { .type = EVENT_STATIC_REMOVE };
 	char host[256], path[1100] = "";
-	const struct host *owner;
 	struct command *cmd;
 	char *domain;
 
@@ -213,15 +315,8 @@ void api_routes_remove(struct api_request *r)
 	domain = domain_of(r, slice_str(host), slice_str(path));
 	if (!domain)
 		return;
-	owner = cluster_host(deployer_cluster(c->deployer), domain);
-	if (owner && owner->app) {
-		char detail[512];
-
-		snprintf(
-			detail, sizeof(detail),
-			"this route belongs to app %s: deploy it without the domain, or remove the app",
-			owner->app->name);
-		reply_problem(r, 409, "Route Of An App", detail);
+	if (refuse_app(r, domain, "deploy it without the domain, or remove the app")) {
+		/* answered */
 	} else if ((cmd = command_begin(r, on_removed))) {
 		e.route = (struct event_static){ .reply = cmd->handle, .host = domain };
 		deployer_step(cmd->control->deployer, &e);

@@ -12,6 +12,7 @@
 struct route_app {
 	struct list endpoints;		/* struct place */
 	struct upstream *upstream;
+	struct pairs policy;		/* what its upstream has */
 	uint32_t hosts;			/* that lead here */
 	char name[64];			/* the map's key */
 };
@@ -36,6 +37,7 @@ struct route_host {
 	struct route_app *app;		/* NULL: static */
 	struct upstream *fixed;		/* of a static route */
 	char *targets;			/* of a static route, space-separated */
+	struct pairs policy;		/* of a static route: what <fixed> has */
 	bool named;
 	char *host, *path, *key;	/* <key> is the map's: "host/path" */
 };
@@ -75,6 +77,26 @@ static void place_free(struct place *p)
 	free(p);
 }
 
+/* ---- policies ---- */
+
+static void set_policy(struct upstream *u, struct pairs *now, const struct pairs *policy, bool hold)
+{
+	struct upstream_policy p;
+	struct err err;
+
+	if (pairs_eq(now, policy))
+		return;
+	/* They were checked when they came; a store of another version may have others. */
+	if (policy_parse(&p, policy, &err)) {
+		log_error("%s: %s; its requests get 503", upstream_name(u), err.text);
+		p.broken = p.filters = true;
+	}
+	p.hold = hold;
+	upstream_set_policy(u, &p);
+	pairs_fini(now);
+	pairs_copy(now, policy);
+}
+
 static struct route_app *app_get(struct dataplane *d, const char *name)
 {
 	static const struct upstream_policy policy = { .hold = true };
@@ -97,7 +119,15 @@ static void app_settle(struct dataplane *d, struct route_app *a)
 		return;
 	map_del(&d->apps, slice_str(a->name));
 	upstream_destroy(a->upstream);
+	pairs_fini(&a->policy);
 	free(a);
+}
+
+void dataplane_app_policy(struct dataplane *d, const struct effect_policy *e)
+{
+	struct route_app *a = app_get(d, e->app);
+
+	set_policy(a->upstream, &a->policy, &e->policy, true);
 }
 
 static void host_free(struct dataplane *d, struct route_host *h)
@@ -112,6 +142,7 @@ static void host_free(struct dataplane *d, struct route_host *h)
 		app_settle(d, h->app);
 	}
 	free(h->targets);
+	pairs_fini(&h->policy);
 	free(h->host);
 	free(h->path);
 	free(h->key);
@@ -131,6 +162,7 @@ void dataplane_destroy(struct dataplane *d)
 		LIST_FOR_EACH_SAFE(p, &a->endpoints, struct place, link)
 			place_free(p);
 		upstream_destroy(a->upstream);
+		pairs_fini(&a->policy);
 		free(a);
 	}
 	map_fini(&d->apps);
@@ -395,8 +427,9 @@ static struct route_host *host_find(const struct dataplane *d, const char *host,
 	return h;
 }
 
-static void host_add(struct dataplane *d, const struct effect_host *e, struct route_app *app,
-		     struct upstream *fixed, char *take_targets)
+static struct route_host *host_add(struct dataplane *d, const struct effect_host *e,
+				   struct route_app *app, struct upstream *fixed,
+				   char *take_targets)
 {
 	struct route_host *h = xcalloc(1, sizeof(*h));
 	int rc;
@@ -415,6 +448,7 @@ static void host_add(struct dataplane *d, const struct effect_host *e, struct ro
 	rc = route_add(d->front, h->host, h->path, app ? app->upstream : fixed);
 	if (rc)
 		log_error("route %s%s: %s", h->host, h->path, strerror(-rc));
+	return h;
 }
 
 void dataplane_host_set(struct dataplane *d, const struct effect_host *e)
@@ -458,23 +492,24 @@ static void add_target(struct upstream *u, const char *target)
 
 void dataplane_host_static(struct dataplane *d, const struct effect_host *e)
 {
-	static const struct upstream_policy policy = { 0 };
 	struct route_host *h = host_find(d, e->host, e->path);
 	char *targets = join_targets(&e->targets), *name;
 	struct upstream *u;
 
 	if (h && h->targets && strcmp(h->targets, targets) == 0) {
 		h->named = true;
+		set_policy(h->fixed, &h->policy, &e->policy, false);
 		free(targets);
 		return;
 	}
 	if (h)
 		host_free(d, h);
 	name = host_key(e->host, e->path);
-	u = upstream_create(d->front, name, &policy);
+	u = upstream_create(d->front, name, NULL);
 	for (size_t i = 0; i < e->targets.n; i++)
 		add_target(u, e->targets.items[i]);
-	host_add(d, e, NULL, u, targets);
+	h = host_add(d, e, NULL, u, targets);
+	set_policy(u, &h->policy, &e->policy, false);
 	free(name);
 }
 

@@ -39,6 +39,7 @@ void dataplane_route_out(struct dataplane *d,
 			 const struct effect_route *r); /* an unknown endpoint is drained at once */
 bool dataplane_failed(struct dataplane *d,
 		      const struct effect_route *r); /* false: no such endpoint */
+void dataplane_app_policy(struct dataplane *d, const struct effect_policy *p);
 void dataplane_host_set(struct dataplane *d, const struct effect_host *h);
 void dataplane_host_static(struct dataplane *d, const struct effect_host *h);
 void dataplane_host_del(struct dataplane *d, const char *host, const char *path);

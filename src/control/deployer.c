@@ -252,6 +252,9 @@ static void carry_out(struct deployer *d, const struct effect *e, uint64_t *even
 	case EFFECT_ENDPOINT_FAILED:
 		(void)dataplane_failed(c->dataplane, &e->route);
 		break;
+	case EFFECT_APP_POLICY:
+		dataplane_app_policy(c->dataplane, &e->policy);
+		break;
 	case EFFECT_HOST_SET:
 		dataplane_host_set(c->dataplane, &e->host);
 		break;
@@ -434,7 +437,8 @@ static bool is_immediate(enum event_type cause, enum effect_type e)
 	if (e == EFFECT_ENDPOINT_FAILED)
 		return true;
 	return cause == EVENT_START &&
-	       (e == EFFECT_HOST_SET || e == EFFECT_HOST_STATIC || e == EFFECT_ROUTE_IN);
+	       (e == EFFECT_APP_POLICY || e == EFFECT_HOST_SET || e == EFFECT_HOST_STATIC ||
+		e == EFFECT_ROUTE_IN);
 }
 
 static void carry_immediate(struct deployer *d, struct pending *p, enum event_type cause)

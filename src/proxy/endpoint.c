@@ -48,6 +48,17 @@ static void close_idle(struct endpoint *e)
 	}
 }
 
+void endpoint_set_limit(struct endpoint *e)
+{
+	const struct upstream_policy *p = &e->upstream->policy;
+
+	e->limit = e->state == ENDPOINT_TRIAL ? 1
+		   : p->max_in_flight	      ? p->max_in_flight
+					      : UINT32_MAX;
+	e->watched = e->limit < UINT32_MAX || p->balance == BALANCE_LEAST_CONNECTIONS;
+	upstream_review(e->upstream, e);
+}
+
 /* The only writer of e->state. */
 static void set_state(struct endpoint *e, enum endpoint_state next)
 {
@@ -60,17 +71,13 @@ static void set_state(struct endpoint *e, enum endpoint_state next)
 	log_debug("upstream=%s endpoint=%s %s -> %s", e->upstream->name, e->at.text,
 		  states[e->state].name, states[next].name);
 	e->state = next;
-	e->limit = next == ENDPOINT_TRIAL   ? 1
-		   : u->policy.max_in_flight ? u->policy.max_in_flight
-					     : UINT32_MAX;
-	e->watched = e->limit < UINT32_MAX || u->policy.balance == BALANCE_LEAST_CONNECTIONS;
 	if (was_in != endpoint_is_in(e))
 		upstream_count_in(u, e, was_in ? -1 : 1);
 	if (!was_in)
 		e->in_since_ms = loop_now_ms(front_of(e)->loop);
 	if (!endpoint_is_in(e))
 		close_idle(e);
-	upstream_review(u, e);
+	endpoint_set_limit(e);
 }
 
 static void start_probe(struct endpoint *e)

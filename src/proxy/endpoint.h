@@ -93,6 +93,8 @@ void upstream_leave(struct upstream *u);
 /* Bookkeeping of the endpoints. State, limit or requests in flight changed: into the choice or out
  * of it, and who waits is let go. */
 void upstream_review(struct upstream *u, struct endpoint *e);
+/* As its state and the policy say; it is reviewed then. */
+void endpoint_set_limit(struct endpoint *e);
 /* It comes into routing (1) or leaves it (-1). */
 void upstream_count_in(struct upstream *u, const struct endpoint *e, int by);
 void upstream_weigh(struct upstream *u, struct endpoint *e, uint32_t weight);

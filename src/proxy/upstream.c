@@ -12,6 +12,7 @@ static void upstream_free(void *arg)
 
 	hold_fini(&u->hold);
 	choice_fini(&u->choice);
+	policy_fini(&u->policy);
 	free(u->name);
 	free(u);
 }
@@ -32,29 +33,50 @@ static void on_unused(struct route_target *t)
 	settle(CONTAINER_OF(t, struct upstream, target));
 }
 
-struct upstream *upstream_create(struct front *f, const char *name, const struct upstream_policy *p)
+static void adopt_policy(struct upstream *u, const struct upstream_policy *p)
 {
+	const struct front_config *c = &u->front->config;
+
+	u->policy = *p;
+	if (u->policy.hold_ms == 0)
+		u->policy.hold_ms = c->hold_ms;
+	if (u->policy.queue == 0)
+		u->policy.queue = c->hold_max;
+	if (u->policy.queue_ms == 0)
+		u->policy.queue_ms = c->hold_ms;
+	u->limits = c->limits;
+	if (u->policy.head_ms)
+		u->limits.head_ms = u->policy.head_ms;
+}
+
+struct upstream *upstream_create(struct front *f, const char *name,
+				 const struct upstream_policy *take_policy)
+{
+	static const struct upstream_policy defaults = { 0 };
 	struct upstream *u = xcalloc(1, sizeof(*u));
 
 	u->front = f;
 	u->name = xstrdup(name);
-	if (p)
-		u->policy = *p;
-	if (u->policy.hold_ms == 0)
-		u->policy.hold_ms = f->config.hold_ms;
-	if (u->policy.queue == 0)
-		u->policy.queue = f->config.hold_max;
-	if (u->policy.queue_ms == 0)
-		u->policy.queue_ms = f->config.hold_ms;
-	u->limits = f->config.limits;
-	if (u->policy.head_ms)
-		u->limits.head_ms = u->policy.head_ms;
+	adopt_policy(u, take_policy ? take_policy : &defaults);
 	u->target.unused = on_unused;
 	list_init(&u->endpoints);
 	choice_init(&u->choice, u->policy.balance, front_random(f));
 	hold_init(&u->hold, u);
 	list_push_back(&f->upstreams, &u->link);
 	return u;
+}
+
+void upstream_set_policy(struct upstream *u, const struct upstream_policy *take_policy)
+{
+	policy_fini(&u->policy);
+	adopt_policy(u, take_policy);
+	/* The order among the endpoints begins anew, and each has its limit from it. */
+	LIST_FOR_EACH(e, &u->endpoints, struct endpoint, link)
+		if (e->choice_at != CHOICE_NOWHERE)
+			choice_take(&u->choice, e);
+	u->choice.balance = u->policy.balance;
+	LIST_FOR_EACH(e, &u->endpoints, struct endpoint, link)
+		endpoint_set_limit(e);
 }
 
 void upstream_leave(struct upstream *u)

@@ -4,29 +4,15 @@
 #define TEMPS_PROXY_UPSTREAM_H
 
 #include "proxy/front.h"
+#include "proxy/policy.h"
 
 struct upstream;
 
-enum balance {
-	BALANCE_P2C, /* the better of two by requests in flight, equals in turn */
-	BALANCE_ROUND_ROBIN,
-	BALANCE_LEAST_CONNECTIONS, /* of all, equals in turn */
-};
-
-struct upstream_policy { /* zero = default */
-	bool hold; /* requests wait when no endpoint is in (apps); else 503/502 at once (static
-		      routes) */
-	uint32_t hold_ms;
-	uint32_t head_ms; /* response head limit for this app */
-	enum balance balance;
-	/* Requests in flight at one endpoint, tunnels and event streams among them; 0 = no limit.
-	 * When all have as many, requests wait, first in first out; 503 when <queue> do (0:
-	 * front_config.hold_max), or for one that waits <queue_ms> (0: front_config.hold_ms). */
-	uint32_t max_in_flight, queue, queue_ms;
-};
-
+/* <take_policy>: NULL for the defaults. */
 struct upstream *upstream_create(struct front *f, const char *name,
-				 const struct upstream_policy *p);
+				 const struct upstream_policy *take_policy);
+/* In force from the next decision on; connections and requests in flight stay as they are. */
+void upstream_set_policy(struct upstream *u, const struct upstream_policy *take_policy);
 /* Takes its routes and endpoints away; requests in flight go on, waiting ones get 503. Freed when
  * the last one is gone. */
 void upstream_destroy(struct upstream *u);

@@ -29,6 +29,7 @@ static const char *const names[EFFECT_TYPES] = {
 	[EFFECT_ROUTE_IN] = "route-in",
 	[EFFECT_ROUTE_OUT] = "route-out",
 	[EFFECT_ENDPOINT_FAILED] = "endpoint-failed",
+	[EFFECT_APP_POLICY] = "app-policy",
 	[EFFECT_HOST_SET] = "host-set",
 	[EFFECT_HOST_STATIC] = "host-static",
 	[EFFECT_HOST_DEL] = "host-del",
@@ -119,6 +120,16 @@ void batch_strs(struct batch *b, struct strs *dst, const struct strs *src)
 	dst->items = src->n ? batch_alloc(b, src->n * sizeof(*dst->items)) : NULL;
 	for (size_t i = 0; i < src->n; i++)
 		dst->items[i] = batch_str(b, src->items[i]);
+}
+
+void batch_pairs(struct batch *b, struct pairs *dst, const struct pairs *src)
+{
+	dst->n = src->n;
+	dst->items = src->n ? batch_alloc(b, src->n * sizeof(*dst->items)) : NULL;
+	for (size_t i = 0; i < src->n; i++) {
+		dst->items[i].key = batch_str(b, src->items[i].key);
+		dst->items[i].value = batch_str(b, src->items[i].value);
+	}
 }
 
 struct effect *batch_effect(struct batch *b, enum effect_type type)

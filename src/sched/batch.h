@@ -36,6 +36,7 @@ enum effect_type {
 	EFFECT_ROUTE_IN,  /* the endpoint may be chosen from now on */
 	EFFECT_ROUTE_OUT, /* no new request; EVENT_DRAINED when idle, at once if it is not known */
 	EFFECT_ENDPOINT_FAILED, /* out at once: idle connections are closed, requests in flight may end */
+	EFFECT_APP_POLICY, /* the policies of the release that carries an app's traffic */
 	EFFECT_HOST_SET,	/* host and path now lead to an app */
 	EFFECT_HOST_STATIC, /* host and path now lead to literal addresses */
 	EFFECT_HOST_DEL,
@@ -120,6 +121,12 @@ struct effect_host {
 	const char *path;    /* "/" or a prefix */
 	const char *app;     /* EFFECT_HOST_SET */
 	struct strs targets; /* EFFECT_HOST_STATIC */
+	struct pairs policy; /* EFFECT_HOST_STATIC */
+};
+
+struct effect_policy {
+	const char *app;
+	struct pairs policy;
 };
 
 struct effect_event {
@@ -162,6 +169,7 @@ struct effect {
 		struct effect_probe probe; /* EFFECT_PROBE_CANCEL: op alone */
 		struct effect_route route;
 		struct effect_host host;
+		struct effect_policy policy;
 		struct effect_event event;
 		struct effect_reply reply;
 	};
@@ -185,6 +193,7 @@ void *batch_alloc(struct batch *b, size_t n);
 const char *batch_str(struct batch *b, const char *s); /* NULL stays NULL */
 const char *batch_printf(struct batch *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void batch_strs(struct batch *b, struct strs *dst, const struct strs *src);
+void batch_pairs(struct batch *b, struct pairs *dst, const struct pairs *src);
 /* The new last effect, zeroed but for its type; valid until the next one is added. */
 struct effect *batch_effect(struct batch *b, enum effect_type type);
 /* Records apply in their order: of two with the same kind and key the later one counts. */

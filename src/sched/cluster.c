@@ -363,6 +363,7 @@ static void dispatch(struct cluster *c, const struct cluster_event *e)
 	case EVENT_API_KEY_CREATE: token_key_create(c, &e->api_key_create); break;
 	case EVENT_API_KEY_REVOKE: token_key_revoke(c, &e->revoke); break;
 	case EVENT_STATIC_ADD: host_static_add(c, &e->route); break;
+	case EVENT_STATIC_SET: host_static_set(c, &e->route); break;
 	case EVENT_STATIC_REMOVE: host_static_remove(c, &e->route); break;
 	case EVENT_REGISTRY_ADD: token_registry_add(c, &e->registry); break;
 	case EVENT_REGISTRY_REMOVE: token_registry_remove(c, &e->registry); break;

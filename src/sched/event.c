@@ -30,6 +30,7 @@ static const char *const names[EVENT_TYPES] = {
 	[EVENT_API_KEY_CREATE] = "api-key-create",
 	[EVENT_API_KEY_REVOKE] = "api-key-revoke",
 	[EVENT_STATIC_ADD] = "static-add",
+	[EVENT_STATIC_SET] = "static-set",
 	[EVENT_STATIC_REMOVE] = "static-remove",
 	[EVENT_REGISTRY_ADD] = "registry-add",
 	[EVENT_REGISTRY_REMOVE] = "registry-remove",

@@ -40,6 +40,7 @@ enum event_type {
 	EVENT_API_KEY_CREATE,
 	EVENT_API_KEY_REVOKE,
 	EVENT_STATIC_ADD,
+	EVENT_STATIC_SET, /* other policies for a static route; its targets stay */
 	EVENT_STATIC_REMOVE,
 	EVENT_REGISTRY_ADD,
 	EVENT_REGISTRY_REMOVE,
@@ -252,6 +253,7 @@ struct event_static {
 	uint64_t reply;
 	const char *host;    /* "host" or "host/path" */
 	struct strs targets; /* "http://10.0.0.7:8080"; EVENT_STATIC_ADD */
+	struct pairs policy; /* EVENT_STATIC_ADD and _SET */
 };
 
 struct event_registry {

@@ -7,7 +7,7 @@
 
 #define TARGETS_MAX 64u
 
-static const char *const static_members[] = { "host", "targets", "created_ms", NULL };
+static const char *const static_members[] = { "host", "targets", "policy", "created_ms", NULL };
 
 static char *host_key(const char *text)
 {
@@ -45,6 +45,7 @@ static void host_free(struct host *h)
 {
 	list_remove(&h->link);
 	strs_fini(&h->targets);
+	pairs_fini(&h->policy);
 	json_free(h->extra);
 	free(h->key);
 	free(h->name);
@@ -71,10 +72,12 @@ static void host_lead(struct cluster *c, struct host *h)
 	h->live = true;
 	e->host.host = batch_str(c->batch, h->name);
 	e->host.path = batch_str(c->batch, h->path);
-	if (h->app)
+	if (h->app) {
 		e->host.app = batch_str(c->batch, h->app->name);
-	else
+	} else {
 		batch_strs(c->batch, &e->host.targets, &h->targets);
+		batch_pairs(c->batch, &e->host.policy, &h->policy);
+	}
 }
 
 int host_claim(struct cluster *c, struct app *a, const struct app_spec *s, struct err *err)
@@ -122,6 +125,19 @@ void host_settle(struct cluster *c, struct app *a, const struct app_spec *s)
 	}
 }
 
+void host_policy(struct cluster *c, const struct app *a)
+{
+	const struct app_spec *s = &a->current->spec;
+	struct effect *e;
+
+	/* Without a host nobody is led there. */
+	if (!s->domains.n)
+		return;
+	e = batch_effect(c->batch, EFFECT_APP_POLICY);
+	e->policy.app = batch_str(c->batch, a->name);
+	batch_pairs(c->batch, &e->policy.policy, &s->policy);
+}
+
 void host_publish(struct cluster *c, struct app *a, bool all)
 {
 	const struct app_spec *s = &a->current->spec;
@@ -139,8 +155,10 @@ void host_start(struct cluster *c)
 	LIST_FOR_EACH(h, &c->statics, struct host, link)
 		host_lead(c, h);
 	LIST_FOR_EACH(a, &c->apps, struct app, link) {
-		if (a->current)
-			host_publish(c, a, true);
+		if (!a->current)
+			continue;
+		host_policy(c, a);
+		host_publish(c, a, true);
 	}
 }
 
@@ -173,8 +191,9 @@ static int check_static(const struct event_static *e, struct err *err)
 			return err_say(err, -EINVAL,
 				       "\"%.200s\": has a space or a control character", e->host);
 	}
-	if (!e->targets.n || e->targets.n > TARGETS_MAX)
-		return err_say(err, -EINVAL, "expected 1 to %u targets", TARGETS_MAX);
+	if (e->targets.n > TARGETS_MAX || e->policy.n > SPEC_POLICIES_MAX)
+		return err_say(err, -EINVAL, "more than %u targets or %u policies", TARGETS_MAX,
+			       SPEC_POLICIES_MAX);
 	for (size_t i = 0; !rc && i < e->targets.n; i++)
 		rc = check_target(e->targets.items[i], err);
 	return rc;
@@ -188,6 +207,7 @@ static void static_save(struct cluster *c, struct host *h)
 	record_open(&o, &buf);
 	json_put_str(&o, "host", h->key);
 	strs_put(&h->targets, &o, "targets");
+	pairs_put(&h->policy, &o, "policy");
 	json_put_int(&o, "created_ms", (int64_t)h->created_wall_ms);
 	record_close(c, &o, "static_route", h->key, h->extra, static_members);
 }
@@ -200,12 +220,14 @@ static bool is_taken(struct cluster *c, const struct event_static *e, const stru
 	if (h->app)
 		cluster_reply(c, e->reply, REPLY_CONFLICT, "Host Taken", "%s belongs to app %s",
 			      e->host, h->app->name);
-	else if (strs_eq(&h->targets, &e->targets))
+	else if (strs_eq(&h->targets, &e->targets) && pairs_eq(&h->policy, &e->policy))
 		cluster_reply(c, e->reply, REPLY_OK, "", "%s leads there already", e->host);
 	else
 		cluster_reply(c, e->reply, REPLY_CONFLICT, "Host Taken",
-			      "%s belongs to a static route to %.200s%s: remove that first", e->host,
-			      h->targets.items[0], h->targets.n > 1 ? " and others" : "");
+			      "%s belongs to a static route to %.200s%s%s: change or remove that",
+			      e->host, h->targets.n ? h->targets.items[0] : "nowhere",
+			      h->targets.n > 1 ? " and others" : "",
+			      strs_eq(&h->targets, &e->targets) ? " with other policies" : "");
 	return true;
 }
 
@@ -230,21 +252,51 @@ void host_static_add(struct cluster *c, const struct event_static *e)
 	list_push_back(&c->statics, &h->link);
 	c->statics_n++;
 	strs_copy(&h->targets, &e->targets);
+	pairs_copy(&h->policy, &e->policy);
 	static_save(c, h);
 	host_lead(c, h);
 	cluster_reply(c, e->reply, REPLY_CREATED, "", "%s leads to %zu target%s", e->host, e->targets.n,
 		      e->targets.n == 1 ? "" : "s");
 }
 
-void host_static_remove(struct cluster *c, const struct event_static *e)
+/* NULL after it was answered. */
+static struct host *find_static(struct cluster *c, const struct event_static *e)
 {
 	struct host *h = find(c, e->host);
 
-	if (!h || h->app) {
-		cluster_reply(c, e->reply, REPLY_NOT_FOUND, "Route Not Found",
-			      "there is no static route for %.300s", e->host);
+	if (h && !h->app)
+		return h;
+	cluster_reply(c, e->reply, REPLY_NOT_FOUND, "Route Not Found",
+		      "there is no static route for %.300s", e->host);
+	return NULL;
+}
+
+void host_static_set(struct cluster *c, const struct event_static *e)
+{
+	struct host *h = find_static(c, e);
+
+	if (!h)
+		return;
+	if (e->policy.n > SPEC_POLICIES_MAX) {
+		cluster_reply(c, e->reply, REPLY_INVALID, "Validation Error", "more than %u policies",
+			      SPEC_POLICIES_MAX);
 		return;
 	}
+	if (!pairs_eq(&h->policy, &e->policy)) {
+		pairs_fini(&h->policy);
+		pairs_copy(&h->policy, &e->policy);
+		static_save(c, h);
+		host_lead(c, h);
+	}
+	cluster_reply(c, e->reply, REPLY_OK, "", "%s has these policies", e->host);
+}
+
+void host_static_remove(struct cluster *c, const struct event_static *e)
+{
+	struct host *h = find_static(c, e);
+
+	if (!h)
+		return;
 	batch_del(c->batch, "static_route", h->key);
 	c->statics_n--;
 	host_drop(c, h);
@@ -265,6 +317,8 @@ int host_load_static(struct cluster *c, struct json **doc, struct err *err)
 		c->statics_n++;
 		rc = strs_load(&h->targets, *doc, "targets", TARGETS_MAX, err);
 	}
+	if (!rc)
+		rc = pairs_load(&h->policy, *doc, "policy", SPEC_POLICIES_MAX, err);
 	if (!rc)
 		rc = record_u64(&h->created_wall_ms, *doc, "created_ms", INT64_MAX, err);
 	if (!rc)

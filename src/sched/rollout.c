@@ -174,6 +174,7 @@ static void cut_over(struct cluster *c, struct app *a)
 	}
 	c->cursor = rel->cursor;
 	c->meta_dirty = true;
+	host_policy(c, a);
 	LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
 		if (r->release == rel && r->state == REPLICA_HEALTHY)
 			replica_ready(c, r);
@@ -426,14 +427,35 @@ static bool is_same(const struct release *rel, const struct event_deploy *e)
 	return !e->image_id || !*rel->image_id || strcmp(e->image_id, rel->image_id) == 0;
 }
 
-/* Whether it is the deploy under way, or the last one, once more: nothing happens then. */
+/* The same containers under other policies: they change where they are, in force at once if the
+ * release carries the traffic. */
+static void change_policy(struct cluster *c, struct release *rel, const struct pairs *policy)
+{
+	pairs_fini(&rel->spec.policy);
+	pairs_copy(&rel->spec.policy, policy);
+	release_dirty(c, rel);
+	cluster_tell(c, "PolicyChanged", rel->app->name, "release %" PRIu32 " of app %s has other policies",
+		     rel->n, rel->app->name);
+	if (rel == rel->app->current)
+		host_policy(c, rel->app);
+}
+
+/* Whether it is the deploy under way, or the last one, once more: no container is touched then. */
 static bool is_repeated(struct cluster *c, const struct event_deploy *e, const struct app *a)
 {
-	const struct release *rel = a ? a->rolling ? a->rolling : a->current : NULL;
+	struct release *rel = a ? a->rolling ? a->rolling : a->current : NULL;
 	struct effect_reply *reply;
 
 	if (!rel || !is_same(rel, e))
 		return false;
+	if (!pairs_eq(&rel->spec.policy, &e->spec->policy)) {
+		change_policy(c, rel, &e->spec->policy);
+		reply = cluster_reply(c, e->reply, REPLY_CREATED, "",
+				      "Release %" PRIu32 " of %s has these policies", rel->n, a->name);
+		if (reply)
+			reply->release = rel->n;
+		return true;
+	}
 	reply = cluster_reply(c, e->reply, REPLY_OK, "", "Release %" PRIu32 " of %s %s", rel->n,
 			      a->name,
 			      rel == a->rolling ? "is being rolled out already"

@@ -25,6 +25,7 @@ void spec_copy(struct app_spec *dst, const struct app_spec *src)
 	strs_copy(&dst->command, &src->command);
 	strs_copy(&dst->nodes, &src->nodes);
 	pairs_copy(&dst->env, &src->env);
+	pairs_copy(&dst->policy, &src->policy);
 	dst->labels = src->labels_n ? xcalloc(src->labels_n, sizeof(*dst->labels)) : NULL;
 	for (size_t i = 0; i < src->labels_n; i++) {
 		dst->labels[i].key = xstrdup(src->labels[i].key);
@@ -42,6 +43,7 @@ void spec_fini(struct app_spec *s)
 	strs_fini(&s->command);
 	strs_fini(&s->nodes);
 	pairs_fini(&s->env);
+	pairs_fini(&s->policy);
 	for (size_t i = 0; i < s->labels_n; i++) {
 		free((char *)s->labels[i].key);
 		strs_fini(&s->labels[i].values);
@@ -50,7 +52,8 @@ void spec_fini(struct app_spec *s)
 	*s = (struct app_spec){ 0 };
 }
 
-void spec_put(const struct app_spec *s, struct json_out *o)
+/* What makes one release's containers differ from another's. */
+static void put_hashed(const struct app_spec *s, struct json_out *o)
 {
 	json_put_str(o, "image", s->image);
 	json_put_int(o, "replicas", s->replicas);
@@ -70,6 +73,12 @@ void spec_put(const struct app_spec *s, struct json_out *o)
 	json_obj_end(o);
 	json_put_str(o, "strategy", s->strategy);
 	json_put_str(o, "architecture", s->architecture);
+}
+
+void spec_put(const struct app_spec *s, struct json_out *o)
+{
+	put_hashed(s, o);
+	pairs_put(&s->policy, o, "policy");
 }
 
 static int load_str(const char **out, const struct json *obj, const char *name, struct err *err)
@@ -161,6 +170,8 @@ int spec_load(struct app_spec *s, const struct json *obj, struct err *err)
 	if (!rc)
 		rc = pairs_load(&s->env, obj, "env", SPEC_ENV_MAX, err);
 	if (!rc)
+		rc = pairs_load(&s->policy, obj, "policy", SPEC_POLICIES_MAX, err);
+	if (!rc)
 		rc = load_constraints(s, obj, err);
 	if (!rc)
 		rc = spec_check(s, err);
@@ -184,7 +195,7 @@ void spec_hash(const struct app_spec *s, char *hex)
 	buf_init(&text, 0);
 	json_out_init(&o, &text);
 	json_obj(&o, NULL);
-	spec_put(s, &o);
+	put_hashed(s, &o);
 	json_obj_end(&o);
 	spec_hash_bytes(buf_slice(&text), hex);
 	buf_fini(&text);

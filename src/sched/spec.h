@@ -8,6 +8,7 @@
 #define SPEC_REPLICAS_MAX 1000u
 #define SPEC_DOMAINS_MAX 100u
 #define SPEC_ENV_MAX 500u
+#define SPEC_POLICIES_MAX 64u
 #define SPEC_NODES_MAX 100u
 #define SPEC_LABELS_MAX 64u
 #define SPEC_ARGS_MAX 100u
@@ -39,6 +40,8 @@ struct app_spec {
 	size_t labels_n;
 	const char *strategy;	  /* NULL: "round-robin" */
 	const char *architecture; /* NULL: any; as `docker` spells it: "amd64", "arm64" */
+	struct pairs policy;	  /* of the front door, which alone knows what they mean; unlike the
+				     rest it may change while the release lives */
 };
 
 /* Checks every bound and form. -EINVAL with a sentence that names the field. */
@@ -50,7 +53,8 @@ void spec_fini(struct app_spec *s);
 void spec_put(const struct app_spec *s, struct json_out *o);
 /* Fills <s> from an object that spec_put() wrote. <s> is the caller's to spec_fini() in either case. */
 int spec_load(struct app_spec *s, const struct json *obj, struct err *err) MUST_CHECK;
-/* Not cryptographic: tells an unchanged deploy from another. <hex> takes SPEC_HASH_LEN + 1 bytes. */
+/* Not cryptographic: tells an unchanged deploy from another. Over all but the policy, which changes
+ * no container. <hex> takes SPEC_HASH_LEN + 1 bytes. */
 void spec_hash(const struct app_spec *s, char *hex);
 /* The same over any bytes. */
 void spec_hash_bytes(struct slice bytes, char *hex);

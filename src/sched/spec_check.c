@@ -60,6 +60,20 @@ static int check_env(const struct app_spec *s, struct err *err)
 	return 0;
 }
 
+/* Their meaning is the front door's business. */
+static int check_policy(const struct app_spec *s, struct err *err)
+{
+	if (s->policy.n > SPEC_POLICIES_MAX)
+		return err_say(err, -EINVAL, "more than %u policies", SPEC_POLICIES_MAX);
+	for (size_t i = 0; i < s->policy.n; i++) {
+		if (!*s->policy.items[i].key || strlen(s->policy.items[i].key) > SPEC_TEXT_MAX ||
+		    strlen(s->policy.items[i].value) > SPEC_VALUE_MAX)
+			return err_say(err, -EINVAL, "policy %zu: its name is empty or it is too long",
+				       i + 1);
+	}
+	return 0;
+}
+
 static int check_constraints(const struct app_spec *s, struct err *err)
 {
 	if (s->labels_n > SPEC_LABELS_MAX || s->nodes.n > SPEC_NODES_MAX)
@@ -103,6 +117,8 @@ int spec_check(const struct app_spec *s, struct err *err)
 		rc = check_domains(s, err);
 	if (!rc)
 		rc = check_env(s, err);
+	if (!rc)
+		rc = check_policy(s, err);
 	if (!rc)
 		rc = check_constraints(s, err);
 	return rc;

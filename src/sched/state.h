@@ -178,10 +178,13 @@ int host_claim(struct cluster *c, struct app *a, const struct app_spec *s,
 	       struct err *err) MUST_CHECK;
 /* Those of <s> that neither the current nor the rolling release of <a> wants are given up. */
 void host_settle(struct cluster *c, struct app *a, const struct app_spec *s);
+/* The current release's policies hold for the app's traffic: before anything leads there. */
+void host_policy(struct cluster *c, const struct app *a);
 /* The current release's hosts lead to the app. */
 void host_publish(struct cluster *c, struct app *a, bool all);
 void host_start(struct cluster *c);
 void host_static_add(struct cluster *c, const struct event_static *e);
+void host_static_set(struct cluster *c, const struct event_static *e);
 void host_static_remove(struct cluster *c, const struct event_static *e);
 int host_load_static(struct cluster *c, struct json **doc, struct err *err) MUST_CHECK;
 void host_free_all(struct cluster *c);

@@ -43,6 +43,7 @@ struct host {
 	struct app *app;     /* NULL: static */
 	bool live;	     /* in the route table; else claimed by a rollout */
 	struct strs targets; /* static */
+	struct pairs policy; /* static */
 	uint64_t created_wall_ms;
 	struct json *extra;
 };

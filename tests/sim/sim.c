@@ -112,11 +112,13 @@ static void command_deploy(struct sim *s)
 	struct constraint region = { "region", { &label, 1 } };
 	char *host = xasprintf("%s.example.test", app);
 	const char *domain = host;
+	struct pair rate = { "rate", "100" };
 	struct app_spec spec = { .image = image,
 				 .replicas = 1 + (uint32_t)sim_random(s, 4),
 				 .port = 8080,
 				 .domains = { &domain, 1 },
-				 .health_path = sim_chance(s, 500) ? "/health" : NULL };
+				 .health_path = sim_chance(s, 500) ? "/health" : NULL,
+				 .policy = { &rate, sim_random(s, 2) } };
 	struct cluster_event e = {
 		EVENT_DEPLOY, .deploy = { .reply = ++s->next_reply, .app = app, .spec = &spec }
 	};
@@ -141,11 +143,12 @@ static void command_credentials(struct sim *s)
 	char hash[65];
 	struct cluster_event e = { 0 };
 	const char *target = "http://10.9.9.9:80";
+	struct pair rate = { "rate", hash };
 
 	snprintf(hash, sizeof(hash), "%064" PRIx64,
 		 sim_random(s, 1u << 30) << 32 | sim_random(s, 1u << 30));
 	memcpy(hash, hash + 48, 12);
-	switch (sim_random(s, 8)) {
+	switch (sim_random(s, 9)) {
 	case 0:
 		e = (struct cluster_event){ EVENT_JOIN_TOKEN_CREATE,
 					    .join_token_create = {
@@ -171,6 +174,10 @@ static void command_credentials(struct sim *s)
 					    .route = { 1, "static.example.test", { 0 } } };
 		break;
 	case 6:
+		e = (struct cluster_event){ EVENT_STATIC_SET,
+					    .route = { 1, "static.example.test", { 0 }, { &rate, 1 } } };
+		break;
+	case 7:
 		e = (struct cluster_event){ EVENT_REGISTRY_ADD,
 					    .registry = { 1, "registry.example.test", "sealed" } };
 		break;

@@ -275,6 +275,31 @@ static void test_credentials_survive(void **state)
 	assert_null(cluster_host(rig.c, "s.example.test/x"));
 }
 
+static void test_policy_of_a_static_route(void **state)
+{
+	const char *target = "http://10.9.9.9:80";
+	struct pair one = { "rate", "5" }, two = { "rate", "6" };
+	struct event_static add = { 1, "s.example.test", { &target, 1 }, { &one, 1 } };
+	struct event_static set = { 1, "s.example.test", { 0 }, { &two, 1 } };
+
+	(void)state;
+	rig_do(&rig, (struct cluster_event){ EVENT_STATIC_SET, .route = set });
+	CHECK_INT("nobody's", rig.reply.kind, REPLY_NOT_FOUND);
+	rig_do(&rig, (struct cluster_event){ EVENT_STATIC_ADD, .route = add });
+	CHECK_INT("added", rig.reply.kind, REPLY_CREATED);
+	rig_do(&rig, (struct cluster_event){ EVENT_STATIC_ADD, .route = add });
+	CHECK_INT("again", rig.reply.kind, REPLY_OK);
+	rig_do(&rig, (struct cluster_event){ EVENT_STATIC_SET, .route = set });
+	CHECK_INT("set", rig.reply.kind, REPLY_OK);
+	CHECK_INT("told the front door", rig.effects[EFFECT_HOST_STATIC], 2);
+	rig_do(&rig, (struct cluster_event){ EVENT_STATIC_SET, .route = set });
+	CHECK_INT("once", rig.effects[EFFECT_HOST_STATIC], 2);
+	rig_do(&rig, (struct cluster_event){ EVENT_STATIC_ADD, .route = add });
+	CHECK_INT("other policies", rig.reply.kind, REPLY_CONFLICT);
+	rig_restart(&rig);
+	CHECK_STR("stored", pairs_get(&cluster_host(rig.c, "s.example.test")->policy, "rate"), "6");
+}
+
 static const struct {
 	const char *name, *kind, *value;
 	int want;
@@ -365,6 +390,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_ids_are_never_reused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_busy_node_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_credentials_survive, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_policy_of_a_static_route, setup, teardown),
 		cmocka_unit_test(test_stored_records_are_checked),
 		cmocka_unit_test_setup_teardown(test_unknown_members_are_kept, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_beats_are_written_in_batches, setup, teardown),

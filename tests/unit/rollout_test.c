@@ -288,6 +288,41 @@ static void test_unknown_container_is_left_alone(void **state)
 	CHECK_INT("forgotten", cluster_node(rig.c, 1)->quarantine_n, 0);
 }
 
+static void test_policies_change_no_container(void **state)
+{
+	const char *domain = "hello.example.test";
+	struct pair rate = { "rate", "5" };
+	struct app_spec spec = rig_spec(2);
+
+	(void)state;
+	spec.domains = (struct strs){ &domain, 1 };
+	rig_deploy(&rig, "hello", &spec);
+	CHECK_INT("said when it took over", rig.effects[EFFECT_APP_POLICY], 1);
+	spec.policy = (struct pairs){ &rate, 1 };
+	rig_deploy(&rig, "hello", &spec);
+	CHECK_INT("taken", rig.reply.kind, REPLY_CREATED);
+	CHECK_INT("in the same release", rig.reply.release, 1);
+	CHECK_INT("with the same containers", rig.effects[EFFECT_CREATE], 2);
+	CHECK_INT("at once", rig.effects[EFFECT_APP_POLICY], 2);
+	rig_deploy(&rig, "hello", &spec);
+	CHECK_INT("once", rig.reply.kind, REPLY_OK);
+	CHECK_INT("once", rig.effects[EFFECT_APP_POLICY], 2);
+	rig_restart(&rig);
+	CHECK_INT("after a restart", rig.effects[EFFECT_APP_POLICY], 3);
+	CHECK_STR("stored", pairs_get(&hello()->current->spec.policy, "rate"), "5");
+	/* A failed release's policies never hold. */
+	rig.gate_fails = true;
+	spec.image = "hello:2";
+	spec.policy.n = 0;
+	rig_deploy(&rig, "hello", &spec);
+	CHECK_INT("a failed release", rig.effects[EFFECT_APP_POLICY], 3);
+	rig.gate_fails = false;
+	spec.image = "hello:3";
+	rig_deploy(&rig, "hello", &spec);
+	CHECK_INT("the next release's own", rig.effects[EFFECT_APP_POLICY], 4);
+	CHECK_INT("none", hello()->current->spec.policy.n, 0);
+}
+
 static void test_restart_serves_the_same_routes(void **state)
 {
 	const char *domain = "a.example.test";
@@ -400,6 +435,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_unknown_container_is_left_alone, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_policies_change_no_container, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_restart_serves_the_same_routes, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_restart_in_the_middle_of_a_deploy, setup,
