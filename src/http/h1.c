@@ -1,11 +1,9 @@
-/* The life of a client connection: handshake, heads, content in, the end of each turn, limits,
- * close. */
+/* The life of an HTTP/1 connection: heads, content in, the end of each turn, limits, close. */
 #include "http/h1.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <unistd.h>
 
 #include "base/log.h"
 
@@ -21,7 +19,6 @@ static const struct {
 	const char *name;
 	unsigned next;
 } states[H1_STATES] = {
-	[H1_HANDSHAKE] = { "handshake", TO(HEAD) | TO(CLOSED) },
 	[H1_IDLE] = { "idle", TO(HEAD) | TO(EXCHANGE) | TO(LINGER) | TO(CLOSED) },
 	[H1_HEAD] = { "head", TO(EXCHANGE) | TO(LINGER) | TO(CLOSED) },
 	[H1_EXCHANGE] = { "exchange", TO(IDLE) | TO(TUNNEL) | TO(SKIP) | TO(LINGER) | TO(CLOSED) },
@@ -42,21 +39,14 @@ static void set_state(struct h1 *c, enum h1_state next)
 	};
 
 	assert(states[c->state].next & (1u << next));
-	log_debug("conn=%d %s -> %s", stream_fd(&c->stream), states[c->state].name,
+	log_debug("conn=%d %s -> %s", stream_fd(&c->conn->stream), states[c->state].name,
 		  states[next].name);
 	c->shared->stats.idle += (next == H1_IDLE) - (c->state == H1_IDLE);
 	c->state = (uint8_t)next;
 	/* An exchange and a tunnel set their own: see watch_exchange(). */
 	if (next != H1_CLOSED)
-		deadline_set(&c->deadline, limit_ms[next]);
+		deadline_set(&c->conn->deadline, limit_ms[next]);
 	c->waits_for = WAIT_NOTHING;
-}
-
-static void on_free(void *arg)
-{
-	struct h1 *c = arg;
-
-	pool_put(&c->shared->conns, c);
 }
 
 /* Ends the exchange for its handler; <why> NULL: completed. */
@@ -72,36 +62,27 @@ static void close_exchange(struct h1 *c, const char *why)
 	pool_put(&c->shared->exchanges, x);
 }
 
-/* From any state, but never from inside a call of the handler's: see h1_break(). <why> NULL:
- * nothing is wrong. */
-static void conn_close(struct h1 *c, const char *why)
+static bool on_owes(const struct conn *conn)
 {
-	bool cut = c->x && why;
+	const struct h1 *c = conn->proto;
 
-	if (c->state == H1_CLOSED)
-		return;
-	if (why)
-		log_debug("conn=%d peer=%s closed: %s", stream_fd(&c->stream), c->peer.addr.text,
-			  why);
+	return c->x != NULL;
+}
+
+static void on_conn_closed(struct conn *conn, const char *why)
+{
+	struct h1 *c = conn->proto;
+
 	set_state(c, H1_CLOSED);
-	/* A reset: what was sent of a response must not pass for all of it. */
-	stream_close(&c->stream, cut);
-	deadline_stop(&c->deadline);
-	loop_task_cancel(&c->turn);
 	if (c->x)
 		close_exchange(c, why);
 	inbox_fini(&c->in);
 	outbox_fini(&c->out);
-	c->shared->gone(c);
-	loop_task_cancel(&c->turn); /* the handler's last words do not wake a closed connection */
-	loop_defer(c->shared->loop, &c->reap, on_free, c);
 }
 
-void h1_break(struct h1 *c, const char *why)
+static void on_release(struct conn *conn)
 {
-	if (!c->broken)
-		c->broken = why;
-	loop_later(c->shared->loop, &c->turn);
+	pool_put(&conn->shared->h1s, conn->proto);
 }
 
 /* ---- refusing ---- */
@@ -116,15 +97,15 @@ static void linger(struct h1 *c)
 static void refuse(struct h1 *c, unsigned status, const char *why)
 {
 	if (c->x && c->x->responded) {
-		conn_close(c, why);
+		conn_close(c->conn, why);
 		return;
 	}
-	log_debug("conn=%d peer=%s refused: %u %s", stream_fd(&c->stream), c->peer.addr.text,
+	log_debug("conn=%d peer=%s refused: %u %s", stream_fd(&c->conn->stream), c->conn->peer.addr.text,
 		  status, why);
 	if (c->x)
 		close_exchange(c, why);
-	if (c->broken) { /* the handler's last words */
-		conn_close(c, c->broken);
+	if (c->conn->broken) { /* the handler's last words */
+		conn_close(c->conn, c->conn->broken);
 		return;
 	}
 	inbox_end(&c->in);
@@ -140,42 +121,20 @@ static void refuse_bad(struct h1 *c, unsigned status, const char *why)
 
 /* ---- heads ---- */
 
-static void set_request_id(struct h1 *c, struct exchange *x)
-{
-	const struct field *f = head_field(&x->req, FIELD_X_REQUEST_ID);
-
-	if (c->shared->config.trust_request_id && f && request_id_valid(f->value)) {
-		memcpy(x->request_id, f->value.p, f->value.n);
-		x->request_id[f->value.n] = '\0';
-	} else {
-		request_id_make(&c->shared->ids, x->request_id);
-	}
-}
-
 static void begin_exchange(struct h1 *c, struct exchange *x, size_t head_bytes)
 {
-	x->ops = &h1_ops;
-	x->events = NULL;
-	x->arg = NULL;
-	x->loop = c->shared->loop;
-	x->peer = &c->peer;
-	x->started_us = loop_clock_us();
-	x->body_in_bytes = x->body_out_bytes = 0;
-	x->status = 0;
-	x->body_done = x->responded = x->ended = x->tunnel = false;
-	x->req.scheme = c->peer.tls ? SLICE("https") : SLICE("http");
-	set_request_id(c, x);
+	conn_begin_exchange(c->conn, x, &h1_ops);
+	x->req.scheme = c->conn->peer.tls ? SLICE("https") : SLICE("http");
 
 	c->x = x;
 	c->refused_more = c->want_writable = c->continued = c->last = false;
 	c->scan = (struct head_scan){ 0 };
 	inbox_begin(&c->in, head_bytes, x->req.body, x->req.content_length);
 	outbox_frame(&c->out, BODY_NONE, 0);
-	c->shared->stats.requests++;
 	set_state(c, H1_EXCHANGE);
 	c->shared->handler.request(c->shared->handler.arg, x);
-	assert(c->broken || x->events);
-	if (x->req.expect_continue && !x->responded && !c->broken && !c->continued &&
+	assert(c->conn->broken || x->events);
+	if (x->req.expect_continue && !x->responded && !c->conn->broken && !c->continued &&
 	    x->events->body) {
 		if (inbox_len(&c->in) == 0)
 			h1_write_continue(c);
@@ -241,7 +200,7 @@ static void do_content(struct h1 *c)
 	/* An upgrade that waits for its answer: whatever came early belongs to the tunnel. */
 	if (x->req.protocol.n && !x->tunnel)
 		return;
-	while (!c->broken && !c->refused_more && !x->body_done && (x->tunnel || !x->ended)) {
+	while (!c->conn->broken && !c->refused_more && !x->body_done && (x->tunnel || !x->ended)) {
 		switch (inbox_next(&c->in, &data, trailers, &why)) {
 		case INBOX_DATA: offer(c, data); break;
 		case INBOX_END:
@@ -274,7 +233,7 @@ static bool do_skip(struct h1 *c)
 			inbox_end(&c->in);
 			set_state(c, H1_IDLE);
 			return true;
-		case INBOX_BAD: conn_close(c, why); return false;
+		case INBOX_BAD: conn_close(c->conn, why); return false;
 		default: return false;
 		}
 	}
@@ -286,7 +245,7 @@ static void do_linger(struct h1 *c)
 	c->in.buf.pos = c->in.buf.last;
 	inbox_end(&c->in);
 	if (c->dropped_bytes > LINGER_MAX_BYTES)
-		conn_close(c, NULL);
+		conn_close(c->conn, NULL);
 }
 
 /* Lets what has come take effect. */
@@ -294,7 +253,7 @@ static void step(struct h1 *c)
 {
 	bool again = true;
 
-	while (again && !c->broken) {
+	while (again && !c->conn->broken) {
 		switch (c->state) {
 		case H1_IDLE:
 		case H1_HEAD: again = do_head(c); break;
@@ -324,7 +283,7 @@ static void finish_exchange(struct h1 *c)
 	close_exchange(c, NULL);
 	/* Nothing more is on its way to us: no reset can overtake the response. */
 	if (c->in.eof || (last && whole && inbox_len(&c->in) == 0)) {
-		conn_close(c, NULL);
+		conn_close(c->conn, NULL);
 	} else if (last) {
 		inbox_end(&c->in);
 		linger(c);
@@ -340,21 +299,21 @@ static void finish_exchange(struct h1 *c)
 static void settle_tunnel(struct h1 *c)
 {
 	if (!c->shut) {
-		stream_shutdown(&c->stream);
+		stream_shutdown(&c->conn->stream);
 		c->shut = true;
 	}
 	if (c->x->body_done)
-		conn_close(c, NULL);
+		conn_close(c->conn, NULL);
 }
 
 static void settle_linger(struct h1 *c)
 {
 	if (c->shut)
 		return;
-	stream_shutdown(&c->stream);
+	stream_shutdown(&c->conn->stream);
 	c->shut = true;
 	if (c->in.eof)
-		conn_close(c, NULL);
+		conn_close(c->conn, NULL);
 }
 
 /* Sends what the turn gathered and draws the consequences. true: something changed, step again. */
@@ -363,14 +322,14 @@ static bool settle(struct h1 *c)
 	struct exchange *x = c->x;
 	int rc;
 
-	if (c->broken) {
-		conn_close(c, c->broken);
+	if (c->conn->broken) {
+		conn_close(c->conn, c->conn->broken);
 		return false;
 	}
-	rc = outbox_settle(&c->out, &c->stream, c->turn_bytes_out);
+	rc = outbox_settle(&c->out, &c->conn->stream, c->turn_bytes_out);
 	if (rc < 0) {
 		if (rc != -EAGAIN)
-			conn_close(c, "client went away");
+			conn_close(c->conn, "client went away");
 		return false;
 	}
 	if (c->state == H1_LINGER) {
@@ -399,7 +358,7 @@ static bool settle(struct h1 *c)
 static void watch_exchange(struct h1 *c)
 {
 	const struct server_config *config = &c->shared->config;
-	uint64_t moved = c->stream.bytes_in + c->stream.bytes_out;
+	uint64_t moved = c->conn->stream.bytes_in + c->conn->stream.bytes_out;
 	enum h1_wait wait = WAIT_NOTHING;
 	uint32_t limit_ms = 0;
 
@@ -414,7 +373,7 @@ static void watch_exchange(struct h1 *c)
 		limit_ms = config->body_timeout_ms;
 	}
 	if (wait != c->waits_for || moved != c->progress_bytes)
-		deadline_set(&c->deadline, limit_ms);
+		deadline_set(&c->conn->deadline, limit_ms);
 	c->waits_for = (uint8_t)wait;
 	c->progress_bytes = moved;
 }
@@ -423,21 +382,17 @@ static void watch(struct h1 *c)
 {
 	int events = c->out.blocked ? STREAM_WRITE : 0;
 
-	c->turn_bytes_out = c->stream.bytes_out;
-	if (c->state == H1_HANDSHAKE) {
-		stream_wait(&c->stream, (int)c->handshake_events);
-		return;
-	}
+	c->turn_bytes_out = c->conn->stream.bytes_out;
 	if (!c->in.eof && inbox_has_room(&c->in))
 		events |= STREAM_READ;
 	if (c->x)
 		watch_exchange(c);
-	stream_wait(&c->stream, events);
+	stream_wait(&c->conn->stream, events);
 }
 
-static void on_turn(void *arg)
+static void on_turn(struct conn *conn)
 {
-	struct h1 *c = arg;
+	struct h1 *c = conn->proto;
 
 	do
 		step(c);
@@ -445,8 +400,8 @@ static void on_turn(void *arg)
 	if (c->state == H1_CLOSED)
 		return;
 	/* Budgets and outages found while stepping are settled before anything is waited for. */
-	if (c->broken)
-		conn_close(c, c->broken);
+	if (c->conn->broken)
+		conn_close(c->conn, c->conn->broken);
 	else
 		watch(c);
 }
@@ -460,70 +415,53 @@ static void on_eof(struct h1 *c)
 		/* Half-closed is gone, as long as the response is not complete: who waits would
 		 * wait for nobody. */
 		if (!c->x->ended)
-			conn_close(c, "client went away");
+			conn_close(c->conn, "client went away");
 		break;
 	case H1_TUNNEL: break;
 	case H1_LINGER:
 		/* It still gets to read why: settle_linger() closes. */
 		if (c->shut)
-			conn_close(c, NULL);
+			conn_close(c->conn, NULL);
 		break;
-	default: conn_close(c, NULL);
+	default: conn_close(c->conn, NULL);
 	}
 }
 
 static void receive(struct h1 *c)
 {
-	ssize_t n = inbox_fill(&c->in, &c->stream);
+	ssize_t n = inbox_fill(&c->in, &c->conn->stream);
 
 	if (n > 0 || n == -EAGAIN || n == -ENOBUFS)
 		return;
 	if (n == 0)
 		on_eof(c);
 	else
-		conn_close(c, n == -ENOMEM ? "out of buffers" : "client went away");
+		conn_close(c->conn, n == -ENOMEM ? "out of buffers" : "client went away");
 }
 
-static void do_handshake(struct h1 *c)
+static void on_ready(struct conn *conn, int events)
 {
-	int events = 0;
-	int rc = stream_handshake(&c->stream, &events);
+	struct h1 *c = conn->proto;
 
-	if (rc == -EAGAIN)
-		c->handshake_events = (uint32_t)events;
-	else if (rc < 0)
-		conn_close(c, "TLS handshake failed");
-	else
-		set_state(c, H1_HEAD);
-}
-
-static void on_ready(void *arg, int events)
-{
-	struct h1 *c = arg;
-
-	if (c->state == H1_HANDSHAKE) {
-		do_handshake(c);
-	} else {
-		if (events & STREAM_WRITE)
-			c->out.blocked = false;
-		if (events & STREAM_READ)
-			receive(c);
-		step(c);
-	}
+	if (events & STREAM_WRITE)
+		c->out.blocked = false;
+	if (events & STREAM_READ)
+		receive(c);
+	step(c);
 	if (c->state != H1_CLOSED)
-		loop_later(c->shared->loop, &c->turn);
+		conn_wake(conn);
 }
 
-static void on_deadline(void *arg)
+static void on_expired(struct conn *conn)
 {
-	struct h1 *c = arg;
+	struct h1 *c = conn->proto;
 
 	if (c->state != H1_IDLE && c->state != H1_LINGER)
 		c->shared->stats.timeouts++;
 	switch (c->state) {
 	case H1_HEAD:
 		if (inbox_len(&c->in) == 0)
-			conn_close(c, NULL);
+			conn_close(c->conn, NULL);
 		else
 			refuse(c, 408, "the request's head took too long");
 		break;
@@ -531,62 +469,54 @@ static void on_deadline(void *arg)
 		if (c->waits_for == WAIT_CONTENT)
 			refuse(c, 408, "the request's content took too long");
 		else
-			conn_close(c, "client takes nothing");
+			conn_close(c->conn, "client takes nothing");
 		break;
-	case H1_TUNNEL: conn_close(c, "tunnel idle"); break;
-	default: conn_close(c, NULL);
+	case H1_TUNNEL: conn_close(c->conn, "tunnel idle"); break;
+	default: conn_close(c->conn, NULL);
 	}
 	if (c->state != H1_CLOSED)
-		loop_later(c->shared->loop, &c->turn);
+		conn_wake(conn);
 }
 
-/* ---- for the server ---- */
+/* ---- for the connection ---- */
 
-struct h1 *h1_open(struct h1_shared *shared, int take_fd, struct tls_server *tls,
-		   const struct exchange_peer *peer)
+static int on_begin(struct conn *conn)
 {
-	struct h1 *c = pool_get(&shared->conns);
+	struct conn_shared *shared = conn->shared;
+	struct h1 *c = pool_get(&shared->h1s);
 
-	if (!c) {
-		close(take_fd);
-		return NULL;
-	}
-	*c = (struct h1){ .shared = shared, .peer = *peer, .state = H1_HANDSHAKE };
-	c->handshake_events = STREAM_READ;
-	if (!tls) {
-		stream_init(&c->stream, shared->loop, take_fd, on_ready, c);
-	} else if (stream_init_tls(&c->stream, shared->loop, take_fd, tls, on_ready, c) < 0) {
-		pool_put(&shared->conns, c);
-		return NULL;
-	}
-	list_init(&c->link);
-	loop_task_init(&c->turn, on_turn, c);
-	deadline_init(&c->deadline, shared->loop, on_deadline, c);
+	if (!c)
+		return -ENOMEM;
+	*c = (struct h1){ .conn = conn, .shared = shared, .state = H1_HEAD };
+	conn->proto = c;
 	inbox_init(&c->in, &shared->blocks, &shared->big_blocks);
 	outbox_init(&c->out, &shared->blocks, &shared->big_blocks);
-	if (tls)
-		deadline_set(&c->deadline, shared->config.head_timeout_ms);
-	else
-		set_state(c, H1_HEAD);
+	deadline_set(&conn->deadline, shared->config.head_timeout_ms);
 	watch(c);
-	return c;
+	return 0;
 }
 
-void h1_drain(struct h1 *c)
+static void on_drain(struct conn *conn)
 {
+	struct h1 *c = conn->proto;
+
 	if (c->state == H1_IDLE || (c->state == H1_HEAD && inbox_len(&c->in) == 0))
-		conn_close(c, NULL);
+		conn_close(c->conn, NULL);
 	else
 		c->last = true;
 }
 
-void h1_cut(struct h1 *c, const char *why, bool now)
-{
-	if (now)
-		conn_close(c, why);
-	else
-		h1_break(c, why);
-}
+const struct conn_kind h1_kind = {
+	.name = "http/1.1",
+	.begin = on_begin,
+	.ready = on_ready,
+	.turn = on_turn,
+	.expired = on_expired,
+	.drain = on_drain,
+	.owes = on_owes,
+	.closed = on_conn_closed,
+	.release = on_release,
+};
 
 void h1_enter_tunnel(struct h1 *c)
 {

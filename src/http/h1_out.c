@@ -11,13 +11,12 @@
 
 static struct h1 *h1_of(struct exchange *x)
 {
-	/* The peer is embedded in the connection. */
-	return CONTAINER_OF(x->peer, struct h1, peer);
+	return conn_of(x)->proto;
 }
 
 static void wake(struct h1 *c)
 {
-	loop_later(c->shared->loop, &c->turn);
+	conn_wake(c->conn);
 }
 
 static int put_head(struct h1 *c, const struct head *h, const struct write_framing *f)
@@ -25,7 +24,7 @@ static int put_head(struct h1 *c, const struct head *h, const struct write_frami
 	int rc = outbox_head(&c->out, write_response, h, f);
 
 	if (rc == -ENOMEM)
-		h1_break(c, "out of buffers");
+		conn_break(c->conn, "out of buffers");
 	wake(c);
 	return rc;
 }
@@ -96,7 +95,7 @@ static int on_respond(struct exchange *x, const struct head *h, bool end)
 	int rc;
 
 	assert(!x->responded);
-	if (c->broken)
+	if (c->conn->broken)
 		return 0;
 	if (h->status == 101 && x->req.protocol.n)
 		return respond_tunnel(c, h);
@@ -122,7 +121,7 @@ static void on_inform(struct exchange *x, const struct head *h)
 	struct h1 *c = h1_of(x);
 	struct write_framing f = { 0 };
 
-	if (c->broken || x->responded || x->req.minor == 0 || h->status < 100 || h->status > 199 ||
+	if (c->conn->broken || x->responded || x->req.minor == 0 || h->status < 100 || h->status > 199 ||
 	    h->status == 101)
 		return;
 	if (h->status == 100) {
@@ -132,7 +131,7 @@ static void on_inform(struct exchange *x, const struct head *h)
 		c->continued = true;
 	}
 	if (put_head(c, h, &f) == -EMSGSIZE)
-		h1_break(c, "interim response too large");
+		conn_break(c->conn, "interim response too large");
 }
 
 static size_t on_write(struct exchange *x, const struct iovec *iov, int iovcnt)
@@ -141,15 +140,15 @@ static size_t on_write(struct exchange *x, const struct iovec *iov, int iovcnt)
 	size_t offered = 0;
 	ssize_t taken;
 
-	if (c->broken || x->ended)
+	if (c->conn->broken || x->ended)
 		return 0;
 	assert(x->responded);
 	for (int i = 0; i < iovcnt; i++)
 		offered += iov[i].iov_len;
-	taken = outbox_write(&c->out, &c->stream, iov, iovcnt);
+	taken = outbox_write(&c->out, &c->conn->stream, iov, iovcnt);
 	wake(c);
 	if (taken < 0) {
-		h1_break(c, taken == -EPROTO   ? "response longer than its Content-Length"
+		conn_break(c->conn, taken == -EPROTO   ? "response longer than its Content-Length"
 			    : taken == -ENOMEM ? "out of buffers"
 					       : "client went away");
 		return 0;
@@ -165,16 +164,16 @@ static void on_end(struct exchange *x, const struct head *trailers)
 	struct h1 *c = h1_of(x);
 	int rc;
 
-	if (c->broken || x->ended)
+	if (c->conn->broken || x->ended)
 		return;
 	if (!x->responded) {
-		h1_break(c, "no response");
+		conn_break(c->conn, "no response");
 		return;
 	}
 	/* Only a client that said so can be sure to see trailers (RFC 9110 §6.5.1). */
 	rc = outbox_end(&c->out, x->req.te_trailers ? trailers : NULL);
 	if (rc < 0) {
-		h1_break(c, rc == -EPROTO ? "response shorter than its Content-Length"
+		conn_break(c->conn, rc == -EPROTO ? "response shorter than its Content-Length"
 					  : "out of buffers");
 		return;
 	}
@@ -192,7 +191,7 @@ static void on_resume(struct exchange *x)
 
 static void on_abort(struct exchange *x, const char *why)
 {
-	h1_break(h1_of(x), why);
+	conn_break(conn_of(x), why);
 }
 
 const struct exchange_ops h1_ops = {
@@ -210,7 +209,7 @@ void h1_write_continue(struct h1 *c)
 
 	c->continued = true;
 	if (outbox_bytes(&c->out, line, sizeof(line) - 1) < 0)
-		h1_break(c, "out of buffers");
+		conn_break(c->conn, "out of buffers");
 }
 
 void h1_write_refusal(struct h1 *c, unsigned status, const char *why)
@@ -233,5 +232,5 @@ void h1_write_refusal(struct h1 *c, unsigned status, const char *why)
 	f.length = MIN((size_t)n, sizeof(body) - 1);
 	if (outbox_head(&c->out, write_response, &h, &f) < 0 ||
 	    outbox_bytes(&c->out, body, f.length) < 0)
-		h1_break(c, "out of buffers");
+		conn_break(c->conn, "out of buffers");
 }

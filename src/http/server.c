@@ -32,7 +32,7 @@ struct port {
 };
 
 struct server {
-	struct h1_shared shared;
+	struct conn_shared shared;
 	struct list ports, conns;
 	struct map accounts;
 	struct pool account_pool;
@@ -132,7 +132,7 @@ static void set_paused(struct server *s, bool paused)
 	}
 }
 
-static void on_gone(struct h1 *c)
+static void on_gone(struct conn *c)
 {
 	struct server *s = CONTAINER_OF(c->shared, struct server, shared);
 
@@ -175,7 +175,7 @@ static void on_accept(void *arg, int take_fd, const struct addr *addr)
 		.listener = p->tag,
 	};
 	struct account *a = NULL;
-	struct h1 *c;
+	struct conn *c;
 
 	if (p->is_unix) /* who connects has no path of its own */
 		memcpy(peer.addr.text, "unix", sizeof("unix"));
@@ -189,7 +189,7 @@ static void on_accept(void *arg, int take_fd, const struct addr *addr)
 		close(take_fd);
 		return;
 	}
-	c = h1_open(&s->shared, take_fd, p->tls, &peer);
+	c = conn_open(&s->shared, take_fd, p->tls, &peer);
 	if (!c) {
 		account_close(s, a);
 		s->shared.stats.refused_full++;
@@ -200,14 +200,15 @@ static void on_accept(void *arg, int take_fd, const struct addr *addr)
 	s->shared.stats.accepted++;
 	if (++s->shared.stats.open >= s->shared.config.max_connections)
 		set_paused(s, true);
+	conn_start(c);
 }
 
 /* ---- draining ---- */
 
 static void cut_all(struct server *s, const char *why)
 {
-	LIST_FOR_EACH_SAFE(c, &s->conns, struct h1, link)
-		h1_cut(c, why, true);
+	LIST_FOR_EACH_SAFE(c, &s->conns, struct conn, link)
+		conn_close(c, why);
 }
 
 static void on_drain_check(void *arg)
@@ -245,8 +246,8 @@ void server_drain(struct server *s, uint32_t limit_ms, void (*done)(void *arg), 
 	s->shared.draining = true;
 	close_ports(s);
 	deadline_set(&s->drain_limit, MAX(limit_ms, 1));
-	LIST_FOR_EACH_SAFE(c, &s->conns, struct h1, link)
-		h1_drain(c);
+	LIST_FOR_EACH_SAFE(c, &s->conns, struct conn, link)
+		conn_drain(c);
 	loop_later(s->shared.loop, &s->drain_check);
 }
 
@@ -257,7 +258,9 @@ static void init_pools(struct server *s)
 	uint32_t max = s->shared.config.max_connections;
 	uint32_t blocks = max < UINT32_MAX / 3 ? 3 * max : max;
 
-	pool_init(&s->shared.conns, "connections", sizeof(struct h1), max,
+	pool_init(&s->shared.conns, "connections", sizeof(struct conn), max,
+		  MIN(max, IDLE_OBJECTS_MAX));
+	pool_init(&s->shared.h1s, "HTTP/1 connections", sizeof(struct h1), max,
 		  MIN(max, IDLE_OBJECTS_MAX));
 	pool_init(&s->shared.exchanges, "exchanges", sizeof(struct exchange), max,
 		  MIN(max, IDLE_OBJECTS_MAX));
@@ -340,6 +343,7 @@ static void server_free(void *arg)
 	struct server *s = arg;
 
 	pool_fini(&s->shared.conns);
+	pool_fini(&s->shared.h1s);
 	pool_fini(&s->shared.exchanges);
 	pool_fini(&s->shared.blocks);
 	pool_fini(&s->shared.big_blocks);

@@ -1,0 +1,187 @@
+/* The life of a client connection below its protocol: handshake, choice of protocol, close. */
+#include "http/conn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+#define TO(s) (1u << CONN_##s)
+static const struct {
+	const char *name;
+	unsigned next;
+} states[CONN_STATES] = {
+	[CONN_HANDSHAKE] = { "handshake", TO(OPEN) | TO(CLOSED) },
+	[CONN_OPEN] = { "open", TO(CLOSED) },
+	[CONN_CLOSED] = { "closed", 0 },
+};
+
+static void set_state(struct conn *c, enum conn_state next)
+{
+	assert(states[c->state].next & (1u << next));
+	log_debug("conn=%d %s -> %s", stream_fd(&c->stream), states[c->state].name,
+		  states[next].name);
+	c->state = (uint8_t)next;
+}
+
+/* ---- the end ---- */
+
+static void on_free(void *arg)
+{
+	struct conn *c = arg;
+
+	if (c->proto)
+		c->kind->release(c);
+	pool_put(&c->shared->conns, c);
+}
+
+void conn_close(struct conn *c, const char *why)
+{
+	bool reset = why && c->proto && c->kind->owes(c);
+
+	if (c->state == CONN_CLOSED)
+		return;
+	if (why)
+		log_debug("conn=%d peer=%s closed: %s", stream_fd(&c->stream), c->peer.addr.text,
+			  why);
+	set_state(c, CONN_CLOSED);
+	stream_close(&c->stream, reset);
+	deadline_stop(&c->deadline);
+	loop_task_cancel(&c->turn);
+	if (c->proto)
+		c->kind->closed(c, why);
+	c->shared->gone(c);
+	loop_task_cancel(&c->turn); /* the handler's last words do not wake a closed connection */
+	loop_defer(c->shared->loop, &c->reap, on_free, c);
+}
+
+void conn_break(struct conn *c, const char *why)
+{
+	if (!c->broken)
+		c->broken = why;
+	conn_wake(c);
+}
+
+/* ---- which protocol ---- */
+
+/* Last in its callers: the kind has the connection then. */
+static void become(struct conn *c, const struct conn_kind *kind)
+{
+	c->kind = kind;
+	set_state(c, CONN_OPEN);
+	if (kind->begin(c) < 0)
+		conn_close(c, "no room for another connection");
+}
+
+static void do_handshake(struct conn *c)
+{
+	int events = 0;
+	int rc = stream_handshake(&c->stream, &events);
+
+	if (rc == -EAGAIN)
+		stream_wait(&c->stream, events);
+	else if (rc < 0)
+		conn_close(c, "TLS handshake failed");
+	else
+		become(c, &h1_kind);
+}
+
+/* The first thing after accept(), and after whatever comes before the handshake. */
+void conn_start(struct conn *c)
+{
+	if (c->peer.tls)
+		stream_wait(&c->stream, STREAM_READ);
+	else
+		become(c, &h1_kind);
+}
+
+/* ---- events ---- */
+
+static void on_ready(void *arg, int events)
+{
+	struct conn *c = arg;
+
+	switch (c->state) {
+	case CONN_OPEN: c->kind->ready(c, events); break;
+	case CONN_HANDSHAKE: do_handshake(c); break;
+	default: break;
+	}
+}
+
+static void on_turn(void *arg)
+{
+	struct conn *c = arg;
+
+	c->kind->turn(c);
+}
+
+static void on_deadline(void *arg)
+{
+	struct conn *c = arg;
+
+	if (c->state == CONN_OPEN) {
+		c->kind->expired(c);
+		return;
+	}
+	c->shared->stats.timeouts++;
+	conn_close(c, NULL);
+}
+
+/* ---- for the server and the kinds ---- */
+
+struct conn *conn_open(struct conn_shared *shared, int take_fd, struct tls_server *tls,
+		       const struct exchange_peer *peer)
+{
+	struct conn *c = pool_get(&shared->conns);
+
+	if (!c) {
+		close(take_fd);
+		return NULL;
+	}
+	*c = (struct conn){ .shared = shared, .peer = *peer, .state = CONN_HANDSHAKE };
+	if (!tls) {
+		stream_init(&c->stream, shared->loop, take_fd, on_ready, c);
+	} else if (stream_init_tls(&c->stream, shared->loop, take_fd, tls, on_ready, c) < 0) {
+		pool_put(&shared->conns, c);
+		return NULL;
+	}
+	list_init(&c->link);
+	loop_task_init(&c->turn, on_turn, c);
+	deadline_init(&c->deadline, shared->loop, on_deadline, c);
+	deadline_set(&c->deadline, shared->config.head_timeout_ms);
+	return c;
+}
+
+void conn_drain(struct conn *c)
+{
+	if (c->state == CONN_OPEN)
+		c->kind->drain(c);
+}
+
+static void set_request_id(struct conn *c, struct exchange *x)
+{
+	const struct field *f = head_field(&x->req, FIELD_X_REQUEST_ID);
+
+	if (c->shared->config.trust_request_id && f && request_id_valid(f->value)) {
+		memcpy(x->request_id, f->value.p, f->value.n);
+		x->request_id[f->value.n] = '\0';
+	} else {
+		request_id_make(&c->shared->ids, x->request_id);
+	}
+}
+
+void conn_begin_exchange(struct conn *c, struct exchange *x, const struct exchange_ops *ops)
+{
+	x->ops = ops;
+	x->events = NULL;
+	x->arg = NULL;
+	x->loop = c->shared->loop;
+	x->peer = &c->peer;
+	x->started_us = loop_clock_us();
+	x->body_in_bytes = x->body_out_bytes = 0;
+	x->status = 0;
+	x->body_done = x->responded = x->ended = x->tunnel = false;
+	set_request_id(c, x);
+	c->shared->stats.requests++;
+}

@@ -1,0 +1,105 @@
+/* One client connection, whatever it speaks: the socket or TLS stream, its handshake, its deadline,
+ * the end of its turns, who is on the other side, how it is counted and how it ends. What is said
+ * on it is a kind's matter (h1.c), chosen once, after the handshake. A kind's state comes from a
+ * pool of its own at that moment, so that a connection that says nothing stays small. */
+#ifndef TEMPS_HTTP_CONN_H
+#define TEMPS_HTTP_CONN_H
+
+#include "http/request_id.h"
+#include "http/server.h"
+#include "reactor/deadline.h"
+#include "reactor/stream.h"
+
+struct conn;
+
+/* What a protocol does on a connection. <c->proto> is its state. */
+struct conn_kind {
+	const char *name;
+	/* The connection speaks this from now on. -ENOMEM. */
+	int (*begin)(struct conn *c);
+	void (*ready)(struct conn *c, int events); /* STREAM_READ and STREAM_WRITE */
+	void (*turn)(struct conn *c);	 /* the end of a turn that conn_wake() asked for */
+	void (*expired)(struct conn *c); /* the deadline that the kind has set */
+	void (*drain)(struct conn *c);	 /* no new request */
+	/* Would a client take what it got so far for a complete answer? Then a reset tells it. */
+	bool (*owes)(const struct conn *c);
+	/* The connection is closed (<why> NULL: nothing is wrong): exchanges end, buffers go back.
+	 * The state itself stays until release(), at the end of the turn. */
+	void (*closed)(struct conn *c, const char *why);
+	void (*release)(struct conn *c);
+};
+
+extern const struct conn_kind h1_kind;
+
+/* What all connections of a server share; the server owns it. */
+struct conn_shared {
+	struct loop *loop;
+	struct server_config config;
+	struct exchange_handler handler;
+	struct server_stats stats;
+	struct pool conns, h1s, exchanges, blocks, big_blocks;
+	struct request_ids ids;
+	struct head trailers;	      /* scratch for the length of one body_end() */
+	bool draining;		      /* every response says Connection: close */
+	void (*gone)(struct conn *c); /* the connection is closed: forget it; its memory goes at the
+					 end of the turn */
+};
+
+enum conn_state {
+	CONN_HANDSHAKE, /* TLS */
+	CONN_OPEN,	/* its kind has it */
+	CONN_CLOSED,
+	CONN_STATES
+};
+
+struct conn {
+	struct conn_shared *shared;
+	struct list link; /* the server's */
+	void *account;	  /* the server's count for this address */
+	const struct conn_kind *kind;
+	void *proto; /* the kind's state; NULL until one is chosen */
+	struct stream stream;
+	struct deadline deadline;
+	struct loop_task turn; /* ends every turn in which something moved */
+	struct loop_reap reap;
+	struct exchange_peer peer;
+	const char *broken; /* to be closed at the end of the turn, with this reason */
+	uint8_t state;	    /* enum conn_state; set_state() in conn.c writes it */
+};
+
+/* Takes the accepted descriptor. <tls> NULL for plain. NULL at the cap or without memory: the
+ * descriptor is closed. */
+struct conn *conn_open(struct conn_shared *shared, int take_fd, struct tls_server *tls,
+		       const struct exchange_peer *peer);
+/* Begins to listen to it; once, after it is counted: it may be closed in here already. */
+void conn_start(struct conn *c);
+/* No new request: closes it if it is idle, else after what is in progress. */
+void conn_drain(struct conn *c);
+/* From any state, any number of times, but never from inside a call of a handler's: see
+ * conn_break(). <why> NULL: nothing is wrong. */
+void conn_close(struct conn *c, const char *why);
+/* The connection cannot go on: noted for its kind, which closes it at the end of the turn. */
+void conn_break(struct conn *c, const char *why);
+
+/* Calls turn() before this turn ends. */
+static inline void conn_wake(struct conn *c)
+{
+	loop_later(c->shared->loop, &c->turn);
+}
+
+static inline bool conn_is_open(const struct conn *c)
+{
+	return c->state != CONN_CLOSED;
+}
+
+/* The connection that an exchange came by. */
+static inline struct conn *conn_of(const struct exchange *x)
+{
+	return CONTAINER_OF(x->peer, struct conn, peer);
+}
+
+/* What every kind does at the beginning of an exchange: all of <x> but its transport's own; the
+ * head is there. */
+void conn_begin_exchange(struct conn *c, struct exchange *x, const struct exchange_ops *ops);
+
+#endif
