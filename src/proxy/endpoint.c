@@ -52,9 +52,10 @@ void endpoint_set_limit(struct endpoint *e)
 {
 	const struct upstream_policy *p = &e->upstream->policy;
 
-	e->limit = e->state == ENDPOINT_TRIAL ? 1
-		   : p->max_in_flight	      ? p->max_in_flight
-					      : UINT32_MAX;
+	e->limit = p->max_in_flight ? p->max_in_flight : UINT32_MAX;
+	/* What outlived its being out, tunnels say, is no trial. */
+	if (e->state == ENDPOINT_TRIAL)
+		e->limit = MIN(e->limit, e->in_flight + 1);
 	e->watched = e->limit < UINT32_MAX || p->balance == BALANCE_LEAST_CONNECTIONS;
 	upstream_review(e->upstream, e);
 }
@@ -271,7 +272,7 @@ static void on_trial(void *arg)
 {
 	struct endpoint *e = arg;
 
-	if (e->state == ENDPOINT_TRIAL && e->in_flight)
+	if (e->state == ENDPOINT_TRIAL && e->in_flight >= e->limit)
 		endpoint_prove(e);
 }
 

@@ -1,0 +1,510 @@
+/* Limits and the queue under random schedules: the real relay and real upstream sockets, clients
+ * and servers played by the test in the same process. The seed is printed; QUEUE_SEED repeats a run.
+ *
+ * After every turn: no endpoint has more requests in flight than it may; those who wait leave first
+ * in, first out; nobody waits while an endpoint would take it; what is counted is what is there. In
+ * the end every request has got exactly one answer or was cut. */
+#include "check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "door.h"
+#include "proxy/endpoint.h"
+#include "proxy/front_inner.h"
+#include "proxy/relay.h"
+#include "proxy/route.h"
+
+#define HOST "queue.test"
+#define REQUESTS 160 /* at once */
+#define SERVERS 6
+#define CONNS 64 /* a server's */
+#define STEPS 700
+
+struct request { /* a client's; free when !open */
+	struct exchange x;
+	bool open, over, was_held;
+	uint8_t attempts;
+	char path[16];
+};
+
+struct server {
+	struct addr at;
+	int listener;
+	struct endpoint *endpoint; /* NULL: not there, or draining */
+	struct conn {
+		int fd; /* -1: free */
+		bool asked;
+	} conns[CONNS];
+};
+
+struct world {
+	struct loop *loop;
+	struct front *front;
+	struct upstream *u;
+	const struct upstream_policy *policy;
+	struct request requests[REQUESTS];
+	struct server servers[SERVERS];
+	uint64_t random, begun, ended, answered[6];
+	uint32_t most_waiting, served;
+};
+
+static uint32_t below(struct world *w, uint32_t n)
+{
+	w->random = w->random * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)((w->random >> 33) % n);
+}
+
+/* ---- clients ---- */
+
+static struct request *request_of(struct exchange *x)
+{
+	return CONTAINER_OF(x, struct request, x);
+}
+
+static void on_inform(struct exchange *x, const struct head *h)
+{
+	(void)x;
+	(void)h;
+}
+
+static int on_respond(struct exchange *x, const struct head *h, bool end)
+{
+	assert_false(x->responded);
+	x->responded = true;
+	x->status = h->status;
+	x->ended = end;
+	request_of(x)->over = end;
+	return 0;
+}
+
+static size_t on_write(struct exchange *x, const struct iovec *iov, int n)
+{
+	size_t total = 0;
+
+	(void)x;
+	for (int i = 0; i < n; i++)
+		total += iov[i].iov_len;
+	return total;
+}
+
+static void on_end(struct exchange *x, const struct head *trailers)
+{
+	(void)trailers;
+	assert_true(x->responded);
+	x->ended = true;
+	request_of(x)->over = true;
+}
+
+static void on_resume(struct exchange *x)
+{
+	(void)x;
+}
+
+static void on_abort(struct exchange *x, const char *why)
+{
+	(void)why;
+	request_of(x)->over = true;
+}
+
+static const struct exchange_ops ops = {
+	.inform = on_inform,
+	.respond = on_respond,
+	.write = on_write,
+	.end = on_end,
+	.resume = on_resume,
+	.abort = on_abort,
+};
+
+static void begin_request(struct world *w)
+{
+	static const struct exchange_peer peer = { .addr = { .text = "127.0.0.1:1" } };
+	struct request *r = &w->requests[below(w, REQUESTS)];
+	bool post = below(w, 4) == 0;
+
+	if (r->open)
+		return;
+	memset(r, 0, sizeof(*r));
+	r->open = true;
+	snprintf(r->path, sizeof(r->path), "/%u", (unsigned)(r - w->requests));
+	r->x.ops = &ops;
+	r->x.loop = w->loop;
+	r->x.peer = &peer;
+	head_init(&r->x.req);
+	r->x.req.method = post ? SLICE("POST") : SLICE("GET");
+	r->x.req.method_id = post ? METHOD_POST : METHOD_GET;
+	r->x.req.scheme = SLICE("http");
+	r->x.req.authority = SLICE(HOST);
+	r->x.req.path = slice_str(r->path);
+	r->x.req.minor = 1;
+	w->begun++;
+	front_request(w->front, &r->x);
+	r->x.events->body_end(r->x.arg, NULL);
+}
+
+static void close_request(struct world *w, struct request *r, const char *why)
+{
+	w->ended++;
+	w->answered[r->x.status / 100 % 6]++;
+	r->open = false;
+	r->x.events->closed(r->x.arg, why);
+}
+
+/* ---- servers ---- */
+
+static void drop(struct conn *c)
+{
+	close(c->fd);
+	*c = (struct conn){ .fd = -1 };
+}
+
+static void read_some(struct conn *c)
+{
+	char text[2048];
+	ssize_t n = recv(c->fd, text, sizeof(text), MSG_DONTWAIT);
+
+	if (n > 0)
+		c->asked = true;
+	else if (n == 0 || errno != EAGAIN)
+		drop(c);
+}
+
+/* Takes connections and requests, answers none. */
+static void look(struct server *s)
+{
+	for (unsigned i = 0; i < CONNS; i++) {
+		struct conn *c = &s->conns[i];
+
+		if (c->fd < 0)
+			c->fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (c->fd >= 0)
+			read_some(c);
+	}
+}
+
+static struct conn *asked(struct world *w)
+{
+	struct server *s = &w->servers[below(w, SERVERS)];
+	unsigned first = below(w, CONNS);
+
+	for (unsigned i = 0; i < CONNS; i++) {
+		struct conn *c = &s->conns[(first + i) % CONNS];
+
+		if (c->fd >= 0 && c->asked)
+			return c;
+	}
+	return NULL;
+}
+
+static void answer_one(struct world *w)
+{
+	struct conn *c = asked(w);
+
+	if (!c)
+		return;
+	w->served++;
+	c->asked = false;
+	tcp_send(c->fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+}
+
+/* ---- endpoints ---- */
+
+static void on_drained(void *arg, struct endpoint *e, unsigned cut)
+{
+	(void)arg;
+	(void)cut;
+	endpoint_remove(e);
+}
+
+static void toggle(struct world *w)
+{
+	struct server *s = &w->servers[below(w, SERVERS)];
+
+	if (s->endpoint) {
+		endpoint_drain(s->endpoint, 40, 40);
+		s->endpoint = NULL;
+	} else {
+		s->endpoint = endpoint_add(w->u, &s->at, "", 0);
+	}
+}
+
+static void change_endpoint(struct world *w)
+{
+	struct endpoint *e = w->servers[below(w, SERVERS)].endpoint;
+
+	if (!e)
+		return;
+	if (below(w, 3) == 0)
+		endpoint_set_out(e, false);
+	else
+		endpoint_set_weight(e, below(w, 4));
+}
+
+/* ---- what must hold ---- */
+
+static struct relay *relay_of(const struct request *r)
+{
+	return r->open ? r->x.arg : NULL;
+}
+
+static void check_endpoints(const struct world *w)
+{
+	uint32_t nin = 0, nopen = 0, nchoice = 0;
+
+	LIST_FOR_EACH(e, &w->u->endpoints, struct endpoint, link) {
+		bool open = endpoint_is_in(e) && e->weight;
+
+		if (w->policy->max_in_flight)
+			assert_in_range(e->in_flight, 0, w->policy->max_in_flight);
+		nin += endpoint_is_in(e);
+		nopen += open;
+		nchoice += open && e->in_flight < e->limit;
+		assert_int_equal(open && e->in_flight < e->limit, e->choice_at != CHOICE_NOWHERE);
+	}
+	assert_int_equal(w->u->nin, nin);
+	assert_int_equal(w->u->nopen, nopen);
+	assert_int_equal(w->u->choice.n, nchoice);
+}
+
+/* Who waited when the last turn ended and has gone to an endpoint meanwhile came before everyone
+ * who waited then and has not. <before> is the queue as it was, and attempts made until then. */
+static void check_order(struct world *w, struct request *const *before, uint32_t n)
+{
+	bool stays = false;
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct request *r = before[i];
+		struct relay *relay = relay_of(r);
+
+		if (!r->was_held || !relay)
+			continue; /* gone, or another one by now */
+		if (relay->state == RELAY_HELD && relay->attempts == r->attempts)
+			stays = true;
+		else if (relay->attempts > r->attempts)
+			assert_false(stays);
+	}
+	for (uint32_t i = 0; i < REQUESTS; i++)
+		w->requests[i].was_held = false;
+}
+
+static uint32_t note_queue(struct world *w, struct request **queue)
+{
+	uint32_t n = 0, queued = 0;
+
+	LIST_FOR_EACH(r, &w->u->hold.queue, struct relay, hold_link) {
+		queue[n] = request_of(r->x);
+		queue[n]->was_held = true;
+		queue[n]->attempts = r->attempts;
+		queued += r->queues;
+		n++;
+	}
+	assert_int_equal(w->u->hold.n, n);
+	assert_int_equal(w->u->hold.nqueued, queued);
+	assert_int_equal(w->front->stats.holding, n);
+	assert_int_equal(w->front->stats.queueing, queued);
+	assert_in_range(queued, 0, w->u->policy.queue);
+	/* No wake-up is lost. */
+	if (n && (w->u->choice.n || (!w->u->nopen && !w->policy->hold)))
+		assert_true(deadline_is_set(&w->u->hold.pace));
+	w->most_waiting = MAX(w->most_waiting, n);
+	return n;
+}
+
+/* ---- a run ---- */
+
+static void on_stop(void *arg)
+{
+	loop_stop(arg);
+}
+
+static void turn(struct world *w)
+{
+	struct deadline d;
+
+	deadline_init(&d, w->loop, on_stop, w->loop);
+	deadline_set(&d, 1);
+	loop_run(w->loop);
+	deadline_stop(&d);
+	for (unsigned i = 0; i < SERVERS; i++)
+		look(&w->servers[i]);
+	for (unsigned i = 0; i < REQUESTS; i++)
+		if (w->requests[i].open && w->requests[i].over)
+			close_request(w, &w->requests[i], NULL);
+}
+
+static void act(struct world *w)
+{
+	uint32_t dice = below(w, 100);
+	struct request *r;
+	struct conn *c;
+
+	if (dice < 45) {
+		begin_request(w);
+	} else if (dice < 90) {
+		answer_one(w);
+	} else if (dice < 94) {
+		r = &w->requests[below(w, REQUESTS)];
+		if (r->open)
+			close_request(w, r, "the client left");
+	} else if (dice < 96) {
+		c = asked(w);
+		if (c)
+			drop(c);
+	} else if (dice < 98) {
+		change_endpoint(w);
+	} else if (dice < 99) {
+		toggle(w);
+	}
+}
+
+static void set_up(struct world *w, const struct upstream_policy *policy, uint64_t seed)
+{
+	static const struct front_reports reports = { .drained = on_drained };
+	struct front_config c;
+
+	memset(w, 0, sizeof(*w));
+	w->random = seed;
+	w->policy = policy;
+	front_config_default(&c);
+	assert_int_equal(loop_create(&w->loop, NULL), 0);
+	assert_int_equal(front_create(&w->front, w->loop, NULL, &c, &reports, w, NULL), 0);
+	w->u = upstream_create(w->front, "queue", policy);
+	assert_int_equal(route_add(w->front, HOST, "/", w->u), 0);
+	for (unsigned i = 0; i < SERVERS; i++) {
+		struct server *s = &w->servers[i];
+
+		s->listener = tcp_listen(&s->at);
+		fcntl(s->listener, F_SETFL, O_NONBLOCK);
+		for (unsigned j = 0; j < CONNS; j++)
+			s->conns[j].fd = -1;
+		if (i < 3)
+			s->endpoint = endpoint_add(w->u, &s->at, "", 0);
+	}
+}
+
+/* Until nothing is left: somebody is in, and everybody answers. */
+static void wind_up(struct world *w)
+{
+	for (unsigned i = 0; i < 3; i++) {
+		struct server *s = &w->servers[i];
+
+		if (!s->endpoint)
+			s->endpoint = endpoint_add(w->u, &s->at, "", 0);
+		endpoint_set_weight(s->endpoint, 1);
+	}
+	for (unsigned i = 0; i < 10000 && w->ended < w->begun; i++) {
+		turn(w);
+		for (unsigned j = 0; j < 2 * SERVERS; j++)
+			answer_one(w);
+		check_endpoints(w);
+	}
+	assert_int_equal(w->ended, w->begun);
+	assert_int_equal(w->front->stats.active, 0);
+	assert_int_equal(w->u->hold.n, 0);
+}
+
+static void tear_down(struct world *w)
+{
+	front_destroy(w->front);
+	loop_destroy(w->loop);
+	for (unsigned i = 0; i < SERVERS; i++) {
+		close(w->servers[i].listener);
+		for (unsigned j = 0; j < CONNS; j++)
+			if (w->servers[i].conns[j].fd >= 0)
+				close(w->servers[i].conns[j].fd);
+	}
+}
+
+static void run(const struct upstream_policy *policy, uint64_t seed)
+{
+	static struct world w;
+	static struct request *queue[REQUESTS];
+	struct upstream_stats stats;
+	uint32_t n = 0;
+
+	print_message("seed %llu\n", (unsigned long long)seed);
+	set_up(&w, policy, seed);
+	for (unsigned step = 0; step < STEPS; step++) {
+		for (uint32_t i = 1 + below(&w, 6); i; i--)
+			act(&w);
+		turn(&w);
+		check_endpoints(&w);
+		check_order(&w, queue, n);
+		n = note_queue(&w, queue);
+	}
+	wind_up(&w);
+	upstream_stats(w.u, &stats);
+	print_message("%llu requests: %llu 2xx, %llu 5xx, %llu cut or left; %u waited at once; "
+		      "%llu queued, %llu refused; %llu ejections, %llu recoveries\n",
+		      (unsigned long long)w.begun, (unsigned long long)w.answered[2],
+		      (unsigned long long)w.answered[5], (unsigned long long)w.answered[0],
+		      w.most_waiting, (unsigned long long)stats.queued,
+		      (unsigned long long)stats.queue_refused, (unsigned long long)stats.ejections,
+		      (unsigned long long)stats.recoveries);
+	/* The run went where it should. */
+	assert_true(w.answered[2] > STEPS / 4);
+	assert_true(stats.ejections > 1);
+	if (policy->max_in_flight)
+		assert_true(stats.queued > 50);
+	tear_down(&w);
+}
+
+static uint64_t seed(void)
+{
+	const char *given = getenv("QUEUE_SEED");
+
+	return given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
+}
+
+static void of_an_app(void **state)
+{
+	static const struct upstream_policy p = { .hold = true, .max_in_flight = 3 };
+
+	(void)state;
+	run(&p, seed());
+}
+
+static void of_a_static_route(void **state)
+{
+	static const struct upstream_policy p = { .max_in_flight = 1,
+						  .queue = 20,
+						  .queue_ms = 500,
+						  .balance = BALANCE_ROUND_ROBIN };
+
+	(void)state;
+	run(&p, seed());
+}
+
+static void least_connections(void **state)
+{
+	static const struct upstream_policy p = { .hold = true,
+						  .max_in_flight = 5,
+						  .queue = 10,
+						  .balance = BALANCE_LEAST_CONNECTIONS };
+
+	(void)state;
+	run(&p, seed());
+}
+
+static void without_limits(void **state)
+{
+	static const struct upstream_policy p = { .hold = true };
+
+	(void)state;
+	run(&p, seed());
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(of_an_app),
+		cmocka_unit_test(of_a_static_route),
+		cmocka_unit_test(least_connections),
+		cmocka_unit_test(without_limits),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
