@@ -351,6 +351,7 @@ static void on_failed(void *arg, struct endpoint *e, enum endpoint_fault fault, 
 		[FAULT_EARLY_EOF] = UPSTREAM_EARLY_EOF,
 		[FAULT_TIMEOUT] = UPSTREAM_TIMEOUT,
 		[FAULT_UNREACHABLE] = UPSTREAM_UNREACHABLE,
+		[FAULT_UNHEALTHY] = UPSTREAM_UNHEALTHY,
 	};
 	struct dataplane *d = arg;
 	struct place *p = place_of(e);

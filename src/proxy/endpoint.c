@@ -12,6 +12,7 @@
 #define PROBE_MAX_MS 5000
 #define SETTLED_MS 10000 /* who fails sooner after coming in is probed later than the last time */
 #define TRIAL_MS 2000	 /* more than a connection attempt has */
+#define HEALTH_TRY_MS 2000
 #define REROUTED_PER_TURN 32 /* each may open a connection: 20 us apiece */
 
 #define TO(s) (1u << ENDPOINT_##s)
@@ -32,6 +33,7 @@ static void on_requests_limit(void *arg);
 static void on_tunnels_limit(void *arg);
 static void on_trial(void *arg);
 static void on_probed(void *arg, int rc, const char *why);
+static void on_unhealthy(void *arg, int rc, const char *why);
 
 static struct front *front_of(const struct endpoint *e)
 {
@@ -48,7 +50,52 @@ static void close_idle(struct endpoint *e)
 	}
 }
 
-void endpoint_set_limit(struct endpoint *e)
+static void stop_probe(struct endpoint *e)
+{
+	probe_cancel(e->probe);
+	e->probe = NULL;
+}
+
+/* Until it serves, each wait longer than the one before. */
+static void start_probe(struct endpoint *e)
+{
+	const struct upstream_policy *policy = &e->upstream->policy;
+	const struct probe_config c = {
+		.at = e->at,
+		.path = policy->health_path,
+		.host = policy->health_host,
+		.delay_ms = e->back_off_ms,
+		.interval_ms = PROBE_FIRST_MS,
+		.interval_max_ms = PROBE_MAX_MS,
+		.need = policy->health_path ? policy->health_rise : 1,
+		.counts = &e->checks,
+	};
+
+	if (!e->probe && !e->gone)
+		e->probe = probe_begin(front_of(e), &c, on_probed, e);
+}
+
+/* Of the health of one that is in. The first check comes at any time within the interval, so that
+ * those of many spread. */
+static void watch(struct endpoint *e)
+{
+	const struct upstream_policy *policy = &e->upstream->policy;
+	const struct probe_config c = {
+		.at = e->at,
+		.path = policy->health_path,
+		.host = policy->health_host,
+		.delay_ms = 1 + (uint32_t)(front_random(front_of(e)) % policy->health_interval_ms),
+		.interval_ms = policy->health_interval_ms,
+		.fall = policy->health_fall,
+		.try_ms = MIN(policy->health_interval_ms, HEALTH_TRY_MS),
+		.counts = &e->checks,
+	};
+
+	if (policy->health_path)
+		e->probe = probe_begin(front_of(e), &c, on_unhealthy, e);
+}
+
+static void set_limit(struct endpoint *e)
 {
 	const struct upstream_policy *p = &e->upstream->policy;
 
@@ -74,31 +121,14 @@ static void set_state(struct endpoint *e, enum endpoint_state next)
 	e->state = next;
 	if (was_in != endpoint_is_in(e))
 		upstream_count_in(u, e, was_in ? -1 : 1);
-	if (!was_in)
-		e->in_since_ms = loop_now_ms(front_of(e)->loop);
-	if (!endpoint_is_in(e))
+	if (!endpoint_is_in(e)) {
+		stop_probe(e);
 		close_idle(e);
-	endpoint_set_limit(e);
-}
-
-static void start_probe(struct endpoint *e)
-{
-	const struct probe_config c = {
-		.at = e->at,
-		.delay_ms = e->back_off_ms,
-		.interval_ms = PROBE_FIRST_MS,
-		.interval_max_ms = PROBE_MAX_MS,
-		.need = 1,
-	};
-
-	if (!e->probe && !e->gone)
-		e->probe = probe_begin(front_of(e), &c, on_probed, e);
-}
-
-static void stop_probe(struct endpoint *e)
-{
-	probe_cancel(e->probe);
-	e->probe = NULL;
+	} else if (!was_in) {
+		e->in_since_ms = loop_now_ms(front_of(e)->loop);
+		watch(e);
+	}
+	set_limit(e);
 }
 
 static void report(struct endpoint *e, unsigned what)
@@ -186,7 +216,6 @@ static void reap(struct endpoint *e)
 void endpoint_orphan(struct endpoint *e)
 {
 	e->orphan = true;
-	stop_probe(e);
 	set_state(e, ENDPOINT_DRAINING);
 	if (e->in_flight == 0)
 		reap(e);
@@ -256,6 +285,25 @@ static void on_probed(void *arg, int rc, const char *why)
 	front_of(e)->stats.half_open++;
 	set_state(e, ENDPOINT_TRIAL);
 	report(e, REPORT_RECOVERED);
+}
+
+static void on_unhealthy(void *arg, int rc, const char *why)
+{
+	struct endpoint *e = arg;
+
+	(void)rc;
+	e->probe = NULL;
+	endpoint_fault(e, FAULT_UNHEALTHY, why);
+}
+
+void endpoint_new_policy(struct endpoint *e)
+{
+	set_limit(e);
+	stop_probe(e);
+	if (endpoint_is_in(e))
+		watch(e);
+	else if (e->state == ENDPOINT_OUT)
+		start_probe(e);
 }
 
 void endpoint_prove(struct endpoint *e)
@@ -437,7 +485,6 @@ static void on_tunnels_limit(void *arg)
 
 void endpoint_drain(struct endpoint *e, uint32_t requests_ms, uint32_t tunnels_ms)
 {
-	stop_probe(e);
 	set_state(e, ENDPOINT_DRAINING);
 	deadline_set(&e->requests_limit, requests_ms);
 	deadline_set(&e->tunnels_limit, tunnels_ms);
@@ -479,5 +526,7 @@ void endpoint_view(const struct endpoint *e, struct endpoint_view *out)
 		.ejections = e->ejections,
 		.half_open = e->half_open,
 		.recoveries = e->recoveries,
+		.checks_passed = e->checks.passed,
+		.checks_failed = e->checks.failed,
 	};
 }

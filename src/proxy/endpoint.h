@@ -61,7 +61,8 @@ struct endpoint {
 	uint32_t in_flight, tunnels; /* tunnels and event streams are counted in both */
 	uint32_t to_reroute;	     /* of them, as it may not be there any more */
 	struct deadline reroute;
-	struct probe *probe;
+	struct probe *probe; /* for coming back, or of its health while it is in */
+	struct probe_counts checks;
 	uint32_t back_off_ms;  /* before the first try of the last probe; 0: never failed */
 	uint64_t in_since_ms;  /* in routing */
 	struct deadline trial; /* of the request in flight, while on trial */
@@ -93,8 +94,8 @@ void upstream_leave(struct upstream *u);
 /* Bookkeeping of the endpoints. State, limit or requests in flight changed: into the choice or out
  * of it, and who waits is let go. */
 void upstream_review(struct upstream *u, struct endpoint *e);
-/* As its state and the policy say; it is reviewed then. */
-void endpoint_set_limit(struct endpoint *e);
+/* Its upstream has another policy: limit and checks go by that. */
+void endpoint_new_policy(struct endpoint *e);
 /* It comes into routing (1) or leaves it (-1). */
 void upstream_count_in(struct upstream *u, const struct endpoint *e, int by);
 void upstream_weigh(struct upstream *u, struct endpoint *e, uint32_t weight);

@@ -17,6 +17,7 @@ enum endpoint_fault {
 	FAULT_EARLY_EOF,   /* closed or reset with a request outstanding */
 	FAULT_TIMEOUT,	   /* connect timed out */
 	FAULT_UNREACHABLE, /* no route, host or network unreachable */
+	FAULT_UNHEALTHY,   /* it fails the health checks of its upstream's policy */
 };
 
 /* Reports; called from the loop, never from inside a call into the proxy. The endpoint is already
@@ -66,6 +67,7 @@ struct front_stats {
 	uint64_t held, hold_timeouts, hold_refused, tunnels, cut, no_route;
 	uint64_t queued, queue_timeouts, queue_refused; /* while all were at their limit */
 	uint64_t ejections, half_open, recoveries; /* endpoints: out, back on trial, in again */
+	uint64_t probes_passed, probes_failed;	   /* tries */
 	uint64_t log_lines, log_dropped;
 	uint32_t holding, queueing, active; /* queueing: a part of holding */
 };

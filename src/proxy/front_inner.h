@@ -19,6 +19,8 @@ struct front {
 	struct pool relays;
 	struct pool replay_blocks;
 	struct list upstreams;
+	struct list probes_waiting;
+	uint32_t probing;
 	struct access *access;		/* NULL: none */
 	struct front_stats stats;
 	uint64_t last_endpoint_id;

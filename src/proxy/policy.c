@@ -479,6 +479,7 @@ void policy_fini(struct upstream_policy *p)
 
 	free(p->sticky);
 	free(p->health_path);
+	free(p->health_host);
 	ranges_fini(&p->allow);
 	ranges_fini(&p->deny);
 	pairs_fini(&users);

@@ -47,6 +47,7 @@ struct upstream_policy {
 	bool hold; /* requests wait when no endpoint is in (apps); else 503/502 at once (static
 		      routes) */
 	uint32_t hold_ms;
+	char *health_host; /* Host field of health checks; NULL: the endpoint's address */
 	bool broken; /* its texts cannot be read: every request gets 503, so that no limit of an
 			older or newer version is silently left out */
 
@@ -58,7 +59,9 @@ struct upstream_policy {
 	 * front_config.hold_max), or for one that waits <queue_ms> (0: front_config.hold_ms). */
 	uint32_t max_in_flight, queue, queue_ms;
 
-	/* health */
+	/* Health: endpoints that are in are asked GET <health_path> every <health_interval_ms> (5 s),
+	 * 2xx and 3xx are good. Out after <health_fall> (3) failures in a row; on trial after
+	 * <health_rise> (2) successes, however it went out. NULL: no checks. */
 	char *health_path;
 	uint32_t health_interval_ms, health_rise, health_fall;
 

@@ -18,11 +18,13 @@ struct probe {
 	char *path, *host;
 	struct probe_config c; /* path and host: the copies above */
 	uint32_t wait_ms;      /* before the next try */
-	uint32_t good;	       /* in a row */
+	uint32_t good, bad;    /* in a row */
 	uint64_t give_up_ms;   /* 0: never */
 	struct stream stream;  /* a try without path */
 	struct client *client; /* a try with path */
 	struct deadline next;  /* the next try, or this one's limit */
+	struct list queue;     /* front->probes_waiting */
+	bool counted;	       /* among those that try at once */
 	bool trying, connected;
 	char why[160];
 	probe_done_fn *done;
@@ -41,8 +43,45 @@ static void probe_free(void *arg)
 	free(p);
 }
 
+/* ---- taking turns ---- */
+
+/* May it try now? Else its deadline is set once it may. */
+static bool take_place(struct probe *p)
+{
+	struct front *f = p->front;
+
+	if (p->counted || p->c.limit_ms)
+		return true;
+	if (f->probing >= PROBES_AT_ONCE) {
+		list_push_back(&f->probes_waiting, &p->queue);
+		return false;
+	}
+	p->counted = true;
+	f->probing++;
+	return true;
+}
+
+static void give_place(struct probe *p)
+{
+	struct front *f = p->front;
+	struct probe *next = LIST_FIRST(&f->probes_waiting, struct probe, queue);
+
+	list_remove(&p->queue);
+	if (!p->counted)
+		return;
+	p->counted = false;
+	f->probing--;
+	if (!next || next == p)
+		return;
+	list_remove(&next->queue);
+	next->counted = true;
+	f->probing++;
+	deadline_set(&next->next, 1); /* never from inside somebody else's call */
+}
+
 static void end_try(struct probe *p)
 {
+	give_place(p);
 	p->trying = p->connected = false;
 	if (stream_is_open(&p->stream))
 		stream_close(&p->stream, false);
@@ -68,21 +107,44 @@ static void finish(struct probe *p, int rc)
 	done(arg, rc, p->why);
 }
 
+/* A tenth more or less. */
+static uint32_t jitter(struct probe *p, uint32_t ms)
+{
+	return ms - ms / 10 + (uint32_t)(front_random(p->front) % (ms / 5 + 1));
+}
+
+static void count(struct probe *p, bool good)
+{
+	p->good = good ? p->good + 1 : 0;
+	p->bad = good ? 0 : p->bad + 1;
+	if (good)
+		p->front->stats.probes_passed++;
+	else
+		p->front->stats.probes_failed++;
+	if (p->c.counts && good)
+		p->c.counts->passed++;
+	else if (p->c.counts)
+		p->c.counts->failed++;
+}
+
 /* One try is over. */
 static void judge(struct probe *p, bool good)
 {
 	uint64_t now_ms = loop_now_ms(p->front->loop);
 
 	end_try(p);
-	p->good = good ? p->good + 1 : 0;
-	if (p->good >= p->c.need) {
+	count(p, good);
+	if (p->c.fall && p->bad >= p->c.fall) {
+		finish(p, -EIO);
+	} else if (!p->c.fall && p->good >= p->c.need) {
 		finish(p, 0);
 	} else if (p->give_up_ms && now_ms + p->wait_ms >= p->give_up_ms) {
 		finish(p, -ETIMEDOUT);
+	} else if (good) {
+		deadline_set(&p->next, jitter(p, p->c.interval_ms));
 	} else {
-		deadline_set(&p->next, p->wait_ms);
-		if (!good)
-			p->wait_ms = MIN(p->wait_ms * 2, p->c.interval_max_ms);
+		deadline_set(&p->next, jitter(p, p->wait_ms));
+		p->wait_ms = MIN(p->wait_ms * 2, p->c.interval_max_ms);
 	}
 }
 
@@ -220,7 +282,7 @@ static void on_deadline(void *arg)
 	} else if (p->trying) {
 		snprintf(p->why, sizeof(p->why), "no answer within %u ms", p->c.try_ms);
 		judge(p, false);
-	} else {
+	} else if (take_place(p)) {
 		p->trying = true;
 		if (p->path)
 			try_get(p);
@@ -236,6 +298,7 @@ struct probe *probe_begin(struct front *f, const struct probe_config *c, probe_d
 
 	p->front = f;
 	p->c = *c;
+	list_init(&p->queue);
 	p->at = c->at;
 	p->path = c->path ? xstrdup(c->path) : NULL;
 	p->host = xstrdup(c->host ? c->host : c->at.text);
@@ -249,6 +312,6 @@ struct probe *probe_begin(struct front *f, const struct probe_config *c, probe_d
 	p->arg = arg;
 	deadline_init(&p->next, f->loop, on_deadline, p);
 	/* Never from inside this call, even at once. */
-	deadline_set(&p->next, MAX(c->delay_ms, 1));
+	deadline_set(&p->next, MAX(jitter(p, c->delay_ms), 1));
 	return p;
 }

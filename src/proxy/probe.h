@@ -1,5 +1,5 @@
 /* Is somebody serving at this address? The data path's own question: for the health gate of a new
- * replica and for bringing endpoints back. */
+ * replica, for bringing endpoints back, and for watching those that are in. */
 #ifndef TEMPS_PROXY_PROBE_H
 #define TEMPS_PROXY_PROBE_H
 
@@ -17,12 +17,22 @@ struct probe_config {
 	uint32_t interval_ms;	  /* between tries: 250 ms */
 	uint32_t interval_max_ms; /* doubling up to this: 5 s; equal to interval_ms = no doubling */
 	uint32_t need;		  /* successes in a row: 2 with a path, 1 without */
-	uint32_t limit_ms;	  /* give up after: 60 s; 0 = never */
-	uint32_t try_ms;	  /* one try's limit: 2 s */
+	uint32_t fall; /* 0; or a watch: goes on while it is healthy, ends by this many failures in
+			  a row alone */
+	uint32_t limit_ms; /* give up after: 60 s; 0 = never */
+	uint32_t try_ms;   /* one try's limit: 2 s */
+	struct probe_counts {
+		uint64_t passed, failed; /* tries */
+	} *counts;			 /* or NULL; outlives the probe */
 };
 
-/* rc 0: healthy; -ETIMEDOUT: <why> is the last try's reason ("GET /health answered 503",
- * "connection refused"). Once, later; not after probe_cancel(). */
+/* Waits are a tenth longer or shorter, so that many never come together. Of those without
+ * <limit_ms> at most this many try at once in a front door; the others wait for their turn. */
+#define PROBES_AT_ONCE 512
+
+/* rc 0: healthy; -ETIMEDOUT: it is not within the limit; -EIO: a watched one failed. <why> is the
+ * last try's reason ("GET /health answered 503", "connection refused"), valid until the turn ends.
+ * Once, later; not after probe_cancel(). */
 typedef void probe_done_fn(void *arg, int rc, const char *why);
 struct probe *probe_begin(struct front *f, const struct probe_config *c, probe_done_fn *done,
 			  void *arg);

@@ -6,6 +6,10 @@
 #include "proxy/endpoint.h"
 #include "proxy/front_inner.h"
 
+#define HEALTH_INTERVAL_MS 5000
+#define HEALTH_FALL 3
+#define HEALTH_RISE 2
+
 static void upstream_free(void *arg)
 {
 	struct upstream *u = arg;
@@ -44,6 +48,12 @@ static void adopt_policy(struct upstream *u, const struct upstream_policy *p)
 		u->policy.queue = c->hold_max;
 	if (u->policy.queue_ms == 0)
 		u->policy.queue_ms = c->hold_ms;
+	if (u->policy.health_interval_ms == 0)
+		u->policy.health_interval_ms = HEALTH_INTERVAL_MS;
+	if (u->policy.health_fall == 0)
+		u->policy.health_fall = HEALTH_FALL;
+	if (u->policy.health_rise == 0)
+		u->policy.health_rise = HEALTH_RISE;
 	u->limits = c->limits;
 	if (u->policy.head_ms)
 		u->limits.head_ms = u->policy.head_ms;
@@ -76,7 +86,7 @@ void upstream_set_policy(struct upstream *u, const struct upstream_policy *take_
 			choice_take(&u->choice, e);
 	u->choice.balance = u->policy.balance;
 	LIST_FOR_EACH(e, &u->endpoints, struct endpoint, link)
-		endpoint_set_limit(e);
+		endpoint_new_policy(e);
 }
 
 void upstream_leave(struct upstream *u)

@@ -53,6 +53,7 @@ struct endpoint_view {
 	uint32_t weight, in_flight, tunnels, idle_connections;
 	uint64_t requests, failures, retries_away;
 	uint64_t ejections, half_open, recoveries; /* went out, came back on trial, passed it */
+	uint64_t checks_passed, checks_failed;	   /* of its health and for coming back */
 };
 void endpoint_view(const struct endpoint *e, struct endpoint_view *out);
 

@@ -209,6 +209,7 @@ enum upstream_failure {
 	UPSTREAM_EARLY_EOF,   /* the connection ended before a response */
 	UPSTREAM_TIMEOUT,     /* nobody answered the connection attempt */
 	UPSTREAM_UNREACHABLE, /* the network says that there is no way */
+	UPSTREAM_UNHEALTHY,   /* it fails its health checks */
 };
 
 /* Names an endpoint: a container that restarted is another one. */

@@ -193,7 +193,7 @@ static void strike(struct cluster *c, struct node *n, const struct app *a)
 		batch_effect(c->batch, EFFECT_NODE_PROBE)->node.node_id = n->id;
 }
 
-/* "connect to 127.0.0.2:20000: connection refused" */
+/* "connect to 127.0.0.2:20000: connection refused", "health check to …: it fails" */
 static void say_failure(char *out, size_t size, const struct replica *r, enum upstream_failure f)
 {
 	static const char *const reasons[] = {
@@ -201,8 +201,11 @@ static void say_failure(char *out, size_t size, const struct replica *r, enum up
 		[UPSTREAM_EARLY_EOF] = "the connection ended before an answer",
 		[UPSTREAM_TIMEOUT] = "no answer",
 		[UPSTREAM_UNREACHABLE] = "no way there",
+		[UPSTREAM_UNHEALTHY] = "it fails",
 	};
-	const char *verb = f == UPSTREAM_EARLY_EOF ? "request" : "connect";
+	const char *verb = f == UPSTREAM_EARLY_EOF   ? "request"
+			   : f == UPSTREAM_UNHEALTHY ? "health check"
+						     : "connect";
 	bool v6 = strchr(r->ip, ':') != NULL;
 
 	snprintf(out, size, "%s to %s%s%s:%u: %s", verb, v6 ? "[" : "", r->ip, v6 ? "]" : "",

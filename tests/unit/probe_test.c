@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "door.h"
+#include "proxy/front_inner.h"
 #include "proxy/probe.h"
 #include "reactor/deadline.h"
 
@@ -17,6 +18,8 @@ struct world {
 	struct addr at;
 	pid_t pid;
 	unsigned calls;
+	uint32_t most; /* that tried at once */
+	struct deadline sample;
 	int rc;
 	char why[128];
 };
@@ -173,11 +176,78 @@ static void cancelled(void **state)
 	stop(&w);
 }
 
+/* One that is watched: forgiven twice, not three times in a row. */
+static void watched(void **state)
+{
+	struct world w = { .calls = 0 };
+	struct probe_counts counts = { 0 };
+	struct probe_config c = { .path = "/health", .interval_ms = 10, .fall = 3, .counts = &counts };
+
+	(void)state;
+	start(&w, "22523552c5h2");
+	c.at = w.at;
+	c.try_ms = 100;
+	assert_non_null(probe_begin(w.front, &c, on_done, &w));
+	run(&w, 5000);
+	assert_int_equal(w.calls, 1);
+	assert_int_equal(w.rc, -EIO);
+	assert_string_equal(w.why, "no answer within 100 ms");
+	assert_int_equal(counts.passed, 5);
+	assert_int_equal(counts.failed, 6);
+	assert_int_equal(front_stats(w.front)->probes_failed, 6);
+	stop(&w);
+}
+
+static void on_sample(void *arg)
+{
+	struct world *w = arg;
+
+	w->most = MAX(w->most, w->front->probing);
+	deadline_set(&w->sample, 5);
+}
+
+/* Many more than may try at once, each of which hangs: a bound, a turn for everyone, and nobody
+ * tries in step. */
+static void no_storm(void **state)
+{
+	enum { N = PROBES_AT_ONCE + 90 };
+	static struct probe_counts counts[N];
+	static struct probe *probes[N];
+	struct world w = { .calls = 0 };
+	struct probe_config c = { .interval_ms = 100, .try_ms = 150 };
+	int listener;
+
+	(void)state;
+	start(&w, NULL);
+	/* Takes a connection or two, then answers no more. */
+	listener = tcp_listen(&c.at);
+	assert_int_equal(listen(listener, 0), 0);
+	deadline_init(&w.sample, w.loop, on_sample, &w);
+	deadline_set(&w.sample, 1);
+	for (unsigned i = 0; i < N; i++) {
+		c.counts = &counts[i];
+		c.fall = UINT32_MAX;
+		probes[i] = probe_begin(w.front, &c, on_done, &w);
+	}
+	run(&w, 1500);
+	assert_int_equal(w.most, PROBES_AT_ONCE);
+	for (unsigned i = 0; i < N; i++) {
+		assert_true(counts[i].passed + counts[i].failed >= 2);
+		probe_cancel(probes[i]);
+	}
+	assert_int_equal(w.front->probing, 0);
+	deadline_stop(&w.sample);
+	close(listener);
+	stop(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(outcomes),
 		cmocka_unit_test(cancelled),
+		cmocka_unit_test(watched),
+		cmocka_unit_test(no_storm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
