@@ -13,6 +13,7 @@ struct route_app {
 	struct list endpoints;		/* struct place */
 	struct upstream *upstream;
 	struct pairs policy;		/* what its upstream has */
+	char *check_host;		/* and for its health checks */
 	uint32_t hosts;			/* that lead here */
 	char name[64];			/* the map's key */
 };
@@ -79,19 +80,21 @@ static void place_free(struct place *p)
 
 /* ---- policies ---- */
 
-static void set_policy(struct upstream *u, struct pairs *now, const struct pairs *policy, bool hold)
+/* <host>: for health checks. */
+static void set_policy(struct upstream *u, struct pairs *now, const struct pairs *policy,
+		       const char *host, bool hold)
 {
 	struct upstream_policy p;
 	struct err err;
 
-	if (pairs_eq(now, policy))
-		return;
 	/* They were checked when they came; a store of another version may have others. */
 	if (policy_parse(&p, policy, &err)) {
 		log_error("%s: %s; its requests get 503", upstream_name(u), err.text);
 		p.broken = p.filters = true;
 	}
 	p.hold = hold;
+	if (host && *host != '*')
+		p.health_host = xstrdup(host);
 	upstream_set_policy(u, &p);
 	pairs_fini(now);
 	pairs_copy(now, policy);
@@ -120,6 +123,7 @@ static void app_settle(struct dataplane *d, struct route_app *a)
 	map_del(&d->apps, slice_str(a->name));
 	upstream_destroy(a->upstream);
 	pairs_fini(&a->policy);
+	free(a->check_host);
 	free(a);
 }
 
@@ -127,7 +131,11 @@ void dataplane_app_policy(struct dataplane *d, const struct effect_policy *e)
 {
 	struct route_app *a = app_get(d, e->app);
 
-	set_policy(a->upstream, &a->policy, &e->policy, true);
+	if (pairs_eq(&a->policy, &e->policy) && a->check_host && strcmp(a->check_host, e->host) == 0)
+		return;
+	set_policy(a->upstream, &a->policy, &e->policy, e->host, true);
+	free(a->check_host);
+	a->check_host = xstrdup(e->host);
 }
 
 static void host_free(struct dataplane *d, struct route_host *h)
@@ -163,6 +171,7 @@ void dataplane_destroy(struct dataplane *d)
 			place_free(p);
 		upstream_destroy(a->upstream);
 		pairs_fini(&a->policy);
+		free(a->check_host);
 		free(a);
 	}
 	map_fini(&d->apps);
@@ -499,7 +508,8 @@ void dataplane_host_static(struct dataplane *d, const struct effect_host *e)
 
 	if (h && h->targets && strcmp(h->targets, targets) == 0) {
 		h->named = true;
-		set_policy(h->fixed, &h->policy, &e->policy, false);
+		if (!pairs_eq(&h->policy, &e->policy))
+			set_policy(h->fixed, &h->policy, &e->policy, e->host, false);
 		free(targets);
 		return;
 	}
@@ -510,7 +520,7 @@ void dataplane_host_static(struct dataplane *d, const struct effect_host *e)
 	for (size_t i = 0; i < e->targets.n; i++)
 		add_target(u, e->targets.items[i]);
 	h = host_add(d, e, NULL, u, targets);
-	set_policy(u, &h->policy, &e->policy, false);
+	set_policy(u, &h->policy, &e->policy, e->host, false);
 	free(name);
 }
 

@@ -126,6 +126,7 @@ struct effect_host {
 
 struct effect_policy {
 	const char *app;
+	const char *host; /* a name that leads there, for the Host field of health checks */
 	struct pairs policy;
 };
 

@@ -135,6 +135,8 @@ void host_policy(struct cluster *c, const struct app *a)
 		return;
 	e = batch_effect(c->batch, EFFECT_APP_POLICY);
 	e->policy.app = batch_str(c->batch, a->name);
+	e->policy.host = batch_printf(c->batch, "%.*s", (int)strcspn(s->domains.items[0], "/"),
+				      s->domains.items[0]);
 	batch_pairs(c->batch, &e->policy.policy, &s->policy);
 }
 
