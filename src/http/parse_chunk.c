@@ -140,6 +140,12 @@ static enum chunk_event take_trailers(struct chunk_parser *c, const char *p, siz
 		*why = fault.why;
 		return CHUNK_BAD;
 	}
+	/* They came too late to mean anything, and whoever reads them otherwise would be led on. */
+	if (trailers->first[FIELD_CONTENT_LENGTH] || trailers->first[FIELD_TRANSFER_ENCODING] ||
+	    trailers->first[FIELD_CONNECTION] || trailers->first[FIELD_UPGRADE]) {
+		*why = "framing fields in trailers";
+		return CHUNK_BAD;
+	}
 	*used += (size_t)len;
 	c->state = AT_END;
 	return CHUNK_END;
