@@ -2,14 +2,14 @@
 # Measures what a request costs: CPU time of the proxy process per request, peers in turn, medians and ratios.
 #
 #   make bench                 all scenarios
-#   bench/run.sh -s http1      one of: http1 https1 big
+#   bench/run.sh -s "http1 h2" some of: idle http1 https1 h2 connect big
 #   bench/run.sh -r 5 -d 3     rounds, seconds a run
 #
 # Needs the built programs: temps, bench/backend and bench/relay in the build directory (the working directory). TEMPS names another binary; FRONT a
 # bare front door ("tests/unit/front_main") to measure without a control plane. Peers are installed from Debian when missing (as root).
 set -eu
 
-rounds=5 seconds=3 connections=64 scenarios="http1 https1 big"
+rounds=5 seconds=3 connections=64 idle=2000 scenarios="idle http1 https1 h2 connect big"
 while getopts r:d:c:s: opt; do
 	case $opt in
 	r) rounds=$OPTARG ;;
@@ -26,163 +26,11 @@ temps=${TEMPS:-$top/temps}
 front=${FRONT:-}
 dir=$(mktemp -d "${TMPDIR:-/tmp}/temps-bench.XXXXXX")
 port=$((18000 + $$ % 1000 * 10))
-backend_port=$port relay_port=$((port + 1)) nginx_port=$((port + 2)) nginx_tls=$((port + 3))
-haproxy_port=$((port + 4)) haproxy_tls=$((port + 5)) temps_port=$((port + 6)) temps_tls=$((port + 7))
-pids=
-
-die()
-{
-	echo "bench: $*" >&2
-	exit 1
-}
-
-cleanup()
-{
-	for pid in $pids; do
-		kill "$pid" 2>/dev/null || true
-	done
-	wait 2>/dev/null || true
-	rm -rf "$dir"
-}
-trap cleanup EXIT
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=bench/peers.sh
+. "$here/peers.sh"
+trap stop_all EXIT
 trap 'exit 1' INT TERM
-
-# ---- peers ----
-
-need()
-{
-	command -v "$1" >/dev/null || PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null || missing="$missing $2"
-}
-
-install_peers()
-{
-	missing=
-	need nginx nginx-light
-	need haproxy haproxy
-	need wrk wrk
-	need openssl openssl
-	[ -z "$missing" ] && return
-	[ "$(id -u)" = 0 ] || die "run as root once, or install:$missing"
-	# Not to be started by their packages.
-	printf '#!/bin/sh\nexit 101\n' >"$dir/policy"
-	chmod +x "$dir/policy"
-	[ -e /usr/sbin/policy-rc.d ] || { cp "$dir/policy" /usr/sbin/policy-rc.d; ours=1; }
-	apt-get install -y --no-install-recommends $missing >/dev/null || die "cannot install:$missing"
-	[ -z "${ours:-}" ] || rm -f /usr/sbin/policy-rc.d
-}
-
-# ---- processes: pinned, proxies to CPU 0, everything else to the last ----
-
-last_cpu=$(($(nproc) - 1))
-
-start()
-{
-	local cpu=$1 log=$2
-	shift 2
-	taskset -c "$cpu" "$@" >"$dir/$log.log" 2>&1 &
-	pids="$pids $!"
-	started=$!
-}
-
-wait_port()
-{
-	for _ in $(seq 100); do
-		(exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return
-		sleep 0.05
-	done
-	cat "$dir"/*.log >&2
-	die "nothing listens on port $1"
-}
-
-write_certificate()
-{
-	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "/CN=$host" \
-		-addext "subjectAltName=DNS:$host" -keyout "$dir/key.pem" -out "$dir/cert.pem" 2>/dev/null
-	cat "$dir/cert.pem" "$dir/key.pem" >"$dir/both.pem"
-}
-
-start_nginx()
-{
-	cat >"$dir/nginx.conf" <<-CONF
-	daemon off; master_process off; worker_processes 1; pid $dir/nginx.pid; error_log $dir/nginx.err;
-	events { worker_connections 8192; multi_accept on; }
-	http {
-		access_log off; tcp_nodelay on; keepalive_requests 1000000000; keepalive_timeout 75;
-		client_body_temp_path $dir; proxy_temp_path $dir; fastcgi_temp_path $dir; uwsgi_temp_path $dir; scgi_temp_path $dir;
-		ssl_certificate $dir/cert.pem; ssl_certificate_key $dir/key.pem; ssl_session_cache shared:s:10m;
-		ssl_protocols TLSv1.2 TLSv1.3;
-		upstream b { server 127.0.0.1:$backend_port; keepalive 256; keepalive_requests 1000000000; }
-		server {
-			listen 127.0.0.1:$nginx_port; listen 127.0.0.1:$nginx_tls ssl;
-			location / {
-				proxy_pass http://b; proxy_http_version 1.1; proxy_set_header Connection "";
-				proxy_set_header Host \$host; proxy_set_header X-Forwarded-For \$remote_addr;
-				proxy_set_header X-Forwarded-Proto \$scheme; proxy_max_temp_file_size 0;
-			}
-		}
-	}
-	CONF
-	start 0 nginx nginx -c "$dir/nginx.conf" -p "$dir"
-	nginx_pid=$started
-	wait_port "$nginx_port"
-}
-
-start_haproxy()
-{
-	cat >"$dir/haproxy.cfg" <<-CONF
-	global
-		nbthread 1
-		maxconn 8192
-		ssl-default-bind-options ssl-min-ver TLSv1.2
-	defaults
-		mode http
-		timeout connect 2s
-		timeout client 75s
-		timeout server 75s
-		option http-keep-alive
-		http-reuse always
-	frontend f
-		bind 127.0.0.1:$haproxy_port
-		bind 127.0.0.1:$haproxy_tls ssl crt $dir/both.pem alpn http/1.1
-		option forwardfor
-		default_backend b
-	backend b
-		server s 127.0.0.1:$backend_port pool-max-conn 256
-	CONF
-	start 0 haproxy haproxy -db -f "$dir/haproxy.cfg"
-	haproxy_pid=$started
-	wait_port "$haproxy_port"
-}
-
-# Plain and TLS are two processes: with a TLS listener, plain requests would be redirected.
-start_temps()
-{
-	if [ -n "$front" ]; then
-		start 0 temps "$front" -p "$temps_port" "127.0.0.1:$backend_port"
-		temps_pid=$started
-		start 0 temps-tls "$front" -p "$temps_tls" -t "$dir/cert.pem" "$dir/key.pem" "127.0.0.1:$backend_port"
-	else
-		start_serve plain --address "127.0.0.1:$temps_port"
-		temps_pid=$started
-		start_serve tls --address 127.0.0.1:0 --tls-address "127.0.0.1:$temps_tls" --cert "$dir/cert.pem" --key "$dir/key.pem"
-	fi
-	temps_tls_pid=$started
-	wait_port "$temps_port"
-	wait_port "$temps_tls"
-}
-
-start_serve()
-{
-	local data=$dir/data-$1
-	shift
-	start 0 "$(basename "$data")" "$temps" serve --data-dir "$data" --docker-host none --no-access-log --ready-file "$data.ready" "$@"
-	for _ in $(seq 200); do
-		[ -s "$data.ready" ] && break
-		sleep 0.05
-	done
-	[ -s "$data.ready" ] || { cat "$dir"/*.log >&2; die "temps serve did not start"; }
-	"$temps" route add --data-dir "$data" "$host" "http://127.0.0.1:$backend_port" >/dev/null
-}
 
 # ---- measuring ----
 
@@ -192,49 +40,103 @@ ticks()
 	sed 's/.*) //' "/proc/$1/stat" | awk '{ print $12, $13 }'
 }
 
-# measure NAME SCENARIO PID URL: appends "scenario name user_us system_us total_us rps p99_ms failed" to $dir/samples
-measure()
+resident_kb()
 {
-	local before after
-	before=$(ticks "$3")
-	taskset -c "$last_cpu" wrk -t1 -c"$connections" -d"${seconds}s" --latency -H "Host: $host" "$4" >"$dir/wrk.out" || die "wrk failed"
-	after=$(ticks "$3")
-	awk -v b="$before" -v a="$after" -v hz="$(getconf CLK_TCK)" -v s="$2" -v n="$1" '
+	awk '/^VmRSS/ { print $2 }' "/proc/$1/status"
+}
+
+# load_wrk URL [HEADER…]: prints "requests rps p99_ms failed".
+load_wrk()
+{
+	local url=$1
+	shift
+	taskset -c "$last_cpu" wrk -t1 -c"$connections" -d"${seconds}s" --latency -H "Host: $host" "$@" "$url" >"$dir/load.out" || die "wrk failed"
+	awk '
 		/requests in/ { req = $1 }
 		/Requests\/sec/ { rps = $2 }
 		$1 == "99%" { p99 = $2 }
 		/Socket errors/ { gsub(",", ""); failed += $4 + $6 + $8 + $10 }
 		/Non-2xx/ { failed += $NF }
 		END {
-			split(b, x, " "); split(a, y, " ")
-			if (!req) exit 1
-			u = (y[1] - x[1]) * 1e6 / hz / req; k = (y[2] - x[2]) * 1e6 / hz / req
-			ms = p99 + 0; if (p99 ~ /us$/) ms /= 1000; else if (p99 ~ /[0-9]s$/) ms *= 1000
-			printf "%s %s %.2f %.2f %.2f %.0f %.2f %d\n", s, n, u, k, u + k, rps, ms, failed
-		}' "$dir/wrk.out" >>"$dir/samples" || { cat "$dir/wrk.out" >&2; die "$1 served nothing"; }
+			ms = p99 + 0; if (p99 ~ /us$/) ms /= 1000; else if (p99 ~ /[0-9]s$/ && p99 !~ /ms$/) ms *= 1000
+			printf "%d %.0f %.2f %d\n", req, rps, ms, failed
+		}' "$dir/load.out"
+}
+
+# load_h2 PORT: 8 connections of 32 streams; h2load gives no percentiles.
+load_h2()
+{
+	taskset -c "$last_cpu" h2load -t1 -c8 -m32 -D"$seconds" "--connect-to=127.0.0.1:$1" "https://$host/" >"$dir/load.out" 2>&1 || die "h2load failed"
+	grep -q '^Application protocol: h2$' "$dir/load.out" || { cat "$dir/load.out" >&2; die "port $1 does not speak HTTP/2"; }
+	awk '
+		/^finished in/ { rps = $4 }
+		/^requests:/ { gsub(",", ""); req = $8; failed = $10 + $12 + $14 }
+		/^status codes:/ { failed += $5 + $7 + $9 }
+		END { printf "%d %.0f 0 %d\n", req, rps, failed }' "$dir/load.out"
+}
+
+# measure NAME SCENARIO PID LOAD…: appends "scenario name user_us system_us total_us rps p99_ms failed" to $dir/samples
+measure()
+{
+	local name=$1 scenario=$2 pid=$3 before after load
+	shift 3
+	before=$(ticks "$pid")
+	load=$("$@")
+	after=$(ticks "$pid")
+	echo "$before $after $load" | awk -v hz="$(getconf CLK_TCK)" -v s="$scenario" -v n="$name" '{
+		if (!$5) exit 1
+		u = ($3 - $1) * 1e6 / hz / $5; k = ($4 - $2) * 1e6 / hz / $5
+		printf "%s %s %.2f %.2f %.2f %.0f %.2f %d\n", s, n, u, k, u + k, $6, $7, $8
+	}' >>"$dir/samples" || { cat "$dir/load.out" >&2; die "$name served nothing"; }
+}
+
+each_tls()
+{
+	local scenario=$1
+	shift
+	measure nginx "$scenario" "$nginx_pid" "$@" "https://127.0.0.1:$nginx_tls$path" "${headers[@]}"
+	measure haproxy "$scenario" "$haproxy_pid" "$@" "https://127.0.0.1:$haproxy_tls$path" "${headers[@]}"
+	measure temps "$scenario" "$temps_tls_pid" "$@" "https://127.0.0.1:$temps_tls$path" "${headers[@]}"
 }
 
 run_scenario()
 {
+	local path=/ headers=()
+
 	for _ in $(seq "$rounds"); do
 		case $1 in
 		http1)
-			measure relay http1 "$relay_pid" "http://127.0.0.1:$relay_port/"
-			measure nginx http1 "$nginx_pid" "http://127.0.0.1:$nginx_port/"
-			measure haproxy http1 "$haproxy_pid" "http://127.0.0.1:$haproxy_port/"
-			measure temps http1 "$temps_pid" "http://127.0.0.1:$temps_port/" ;;
-		https1)
-			measure nginx https1 "$nginx_pid" "https://127.0.0.1:$nginx_tls/"
-			measure haproxy https1 "$haproxy_pid" "https://127.0.0.1:$haproxy_tls/"
-			measure temps https1 "$temps_tls_pid" "https://127.0.0.1:$temps_tls/" ;;
-		big)
-			measure nginx big "$nginx_pid" "https://127.0.0.1:$nginx_tls/big"
-			measure haproxy big "$haproxy_pid" "https://127.0.0.1:$haproxy_tls/big"
-			measure temps big "$temps_tls_pid" "https://127.0.0.1:$temps_tls/big" ;;
+			measure relay http1 "$relay_pid" load_wrk "http://127.0.0.1:$relay_port/"
+			measure nginx http1 "$nginx_pid" load_wrk "http://127.0.0.1:$nginx_port/"
+			measure haproxy http1 "$haproxy_pid" load_wrk "http://127.0.0.1:$haproxy_port/"
+			measure temps http1 "$temps_pid" load_wrk "http://127.0.0.1:$temps_port/" ;;
+		https1) each_tls https1 load_wrk ;;
+		connect) headers=(-H "Connection: close") ; each_tls connect load_wrk ;;
+		big) path=/big; each_tls big load_wrk ;;
+		h2)
+			measure nginx h2 "$nginx_pid" load_h2 "$nginx_tls"
+			measure haproxy h2 "$haproxy_pid" load_h2 "$haproxy_tls"
+			measure temps h2 "$temps_tls_pid" load_h2 "$temps_tls" ;;
 		*) die "unknown scenario $1" ;;
 		esac
 	done
 }
+
+# Memory that idle connections take, each after one request; on proxies that have served nothing before.
+hold_idle()
+{
+	local name=$1 pid=$2 at=$3 before after ready=
+	before=$(resident_kb "$pid")
+	coproc IDLE { python3 "$here/idle.py" "$at" "$host" "$idle"; }
+	read -r ready <&"${IDLE[0]}" || true
+	[ "$ready" = ready ] || die "$name does not keep $idle connections"
+	after=$(resident_kb "$pid")
+	eval "exec ${IDLE[1]}>&-"
+	wait "$IDLE_PID" 2>/dev/null || true
+	echo "$name $before $after" | awk -v n="$idle" '{ printf "idle %s kb_a_connection=%.1f\n", $1, ($3 - $2) / n }' >>"$dir/memory"
+}
+
+# ---- reporting ----
 
 report()
 {
@@ -261,31 +163,38 @@ report()
 			flush()
 			title["http1"] = "HTTP/1.1 keep-alive, 128 B"
 			title["https1"] = "HTTPS/1.1 keep-alive, 128 B"
+			title["h2"] = "HTTPS, HTTP/2, 8 x 32, 128 B"
+			title["connect"] = "new TLS connection each, 128 B"
 			title["big"] = "HTTPS/1.1, 1 MiB"
-			row = "%-28s %8s %8s %8s %8s %9s %9s %9s\n"
+			row = "%-30s %8s %8s %8s %8s %9s %9s %9s\n"
 			printf "\n" row, "CPU a request, us (median)", "relay", "nginx", "haproxy", "temps", "t/relay", "t/nginx", "t/haproxy"
-			n = split("http1 https1 big", order, " ")
+			n = split("http1 https1 h2 connect big", order, " ")
 			for (i = 1; i <= n; i++)
 				if ((s = order[i]) in seen)
 					printf row, title[s], cell(s, "relay"), cell(s, "nginx"), cell(s, "haproxy"), cell(s, "temps"), \
 						ratio(s, "relay"), ratio(s, "nginx"), ratio(s, "haproxy")
 		}'
+	[ ! -s "$dir/memory" ] || awk '
+		{ split($3, kv, "="); kb[$2] = kv[2]; print }
+		END {
+			printf "%-30s %8s %8.1f %8.1f %8.1f %9s %9.2f %9.2f\n", "memory an idle connection, kB", "-", kb["nginx"], kb["haproxy"], kb["temps"], \
+				"-", kb["temps"] / kb["nginx"], kb["temps"] / kb["haproxy"]
+		}' "$dir/memory"
 }
 
 install_peers
-PATH=$PATH:/usr/sbin:/sbin
-[ -x "$top/bench/backend" ] || die "build first: make bench/backend bench/relay"
 write_certificate
-start "$last_cpu" backend "$top/bench/backend" "$backend_port"
-wait_port "$backend_port"
-start 0 relay "$top/bench/relay" "$relay_port" "$backend_port"
-relay_pid=$started
-start_nginx
-start_haproxy
-start_temps
+start_all
 : >"$dir/samples"
+: >"$dir/memory"
 for s in $scenarios; do
-	run_scenario "$s"
+	if [ "$s" = idle ]; then
+		hold_idle nginx "$nginx_pid" "$nginx_tls"
+		hold_idle haproxy "$haproxy_pid" "$haproxy_tls"
+		hold_idle temps "$temps_tls_pid" "$temps_tls"
+	else
+		run_scenario "$s"
+	fi
 done
 echo "date=$(date +%F) kernel=$(uname -r) cpu=\"$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)\" cpus=$(nproc) rounds=$rounds seconds=$seconds connections=$connections"
 report
