@@ -34,5 +34,10 @@ int parse_reject(struct parse_fault *fault, uint16_t status, const char *why);
 
 /* Which known field has that name, in any case? */
 enum field_id field_lookup(struct slice name);
+/* Would it change what the message means after it was acted on (RFC 9110 §6.5.1)? */
+bool field_barred_from_trailers(uint8_t id);
+
+#define METHOD_MAX_BYTES 32 /* longer: 501 */
+uint8_t method_lookup(struct slice m);
 
 #endif

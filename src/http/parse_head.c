@@ -5,14 +5,13 @@
 #include <errno.h>
 
 #define MAX_BLANK_BYTES 8 /* four CRLFs before a request line (RFC 9112 §2.2) */
-#define MAX_METHOD 32
 
 static struct slice slice_span(const char *p, const char *end)
 {
 	return slice_of(p, (size_t)(end - p));
 }
 
-static uint8_t method_lookup(struct slice m)
+uint8_t method_lookup(struct slice m)
 {
 	static const struct {
 		struct slice name;
@@ -102,7 +101,7 @@ static int parse_request_line(const char *p, const char *end, struct head *h,
 	h->method = slice_span(word, p);
 	if (p == word || *p != ' ')
 		return parse_reject(fault, 400, "malformed method");
-	if (h->method.n > MAX_METHOD)
+	if (h->method.n > METHOD_MAX_BYTES)
 		return parse_reject(fault, 501, "method too long");
 	h->method_id = method_lookup(h->method);
 

@@ -1,5 +1,5 @@
 /* Writing heads, chunk lines and trailers from their tables. */
-#include "http/parse.h"
+#include "http/fields.h"
 
 #include <errno.h>
 
@@ -121,7 +121,7 @@ ssize_t write_response(char *out, size_t size, const struct head *h, const struc
 }
 
 /* Fields that would change what the message means after it was acted on (RFC 9110 §6.5.1). */
-static bool barred_from_trailers(uint8_t id)
+bool field_barred_from_trailers(uint8_t id)
 {
 	return is_framing(id) || id == FIELD_HOST || id == FIELD_TE || id == FIELD_TRAILER ||
 	       id == FIELD_EXPECT || id == FIELD_AUTHORIZATION || id == FIELD_COOKIE ||
@@ -135,7 +135,7 @@ ssize_t write_trailers(char *out, size_t size, const struct head *trailers)
 
 	PUT_LIT(&o, "0\r\n");
 	for (unsigned i = 0; trailers && i < trailers->nfields; i++)
-		if (!barred_from_trailers(trailers->fields[i].id))
+		if (!field_barred_from_trailers(trailers->fields[i].id))
 			put_field(&o, trailers->fields[i].name, trailers->fields[i].value);
 	PUT_LIT(&o, "\r\n");
 	return o.full ? -EMSGSIZE : o.p - out;
