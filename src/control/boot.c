@@ -341,6 +341,20 @@ static int open_listeners(struct control *c, struct err *err)
 
 /* ---- data path and domain ---- */
 
+/* From what is kept with the data: cookies name the same endpoints after a restart. */
+static void derive_sticky_key(const struct control *c, struct hash_key *key)
+{
+	static const char label[] = "temps sticky cookies";
+	uint8_t text[sizeof(label) + sizeof(c->seal_key)], hash[32];
+
+	memcpy(text, label, sizeof(label));
+	memcpy(text + sizeof(label), c->seal_key, sizeof(c->seal_key));
+	crypto_sha256(slice_of((const char *)text, sizeof(text)), hash);
+	memcpy(key, hash, sizeof(*key));
+	crypto_wipe(text, sizeof(text));
+	crypto_wipe(hash, sizeof(hash));
+}
+
 static int open_front(struct control *c, struct err *err)
 {
 	const struct serve_options *o = c->options;
@@ -348,14 +362,17 @@ static int open_front(struct control *c, struct err *err)
 					 .request_drain_ms = o->request_drain_s * 1000,
 					 .tunnel_drain_ms = o->tunnel_drain_s * 1000 };
 	struct front_config config;
+	struct hash_key sticky_key;
 	int rc;
 
+	derive_sticky_key(c, &sticky_key);
 	data.reports = &deployer_data_reports;
 	data.arg = c;
 	c->dataplane = dataplane_create(&data);
 	front_config_default(&config);
 	config.trusted_proxies = o->trusted_proxies;
 	config.https_port = c->https_port;
+	config.sticky_key = &sticky_key;
 	config.access_log = o->access_log;
 	config.access_log_json = o->access_log_json;
 	rc = front_create(&c->front, c->loop, c->work, &config, &dataplane_front_reports,

@@ -178,8 +178,7 @@ struct endpoint *endpoint_add(struct upstream *u, const struct addr *at, const c
 	deadline_init(&e->tunnels_limit, u->front->loop, on_tunnels_limit, e);
 	deadline_init(&e->trial, u->front->loop, on_trial, e);
 	loop_task_init(&e->report, on_report, e);
-	list_push_back(&u->endpoints, &e->link);
-	u->nendpoints++;
+	upstream_endpoint_new(u, e);
 	e->weight = 1;
 	e->choice_at = CHOICE_NOWHERE;
 	e->state = ENDPOINT_OUT;
@@ -208,9 +207,8 @@ static void reap(struct endpoint *e)
 	deadline_stop(&e->tunnels_limit);
 	deadline_stop(&e->trial);
 	loop_task_cancel(&e->report);
-	list_remove(&e->link);
 	loop_defer(front_of(e)->loop, &e->reap, endpoint_free, e);
-	upstream_endpoint_gone(e->upstream);
+	upstream_endpoint_gone(e->upstream, e);
 }
 
 void endpoint_orphan(struct endpoint *e)

@@ -20,6 +20,7 @@ struct upstream {
 	struct upstream_policy policy;
 	struct client_limits limits;
 	struct list endpoints;
+	struct map by_sticky_id; /* of them */
 	uint32_t nendpoints;
 	uint32_t nin;	      /* in routing: in or on trial */
 	uint32_t nopen;	      /* of them, with a weight: what is new may go there */
@@ -29,6 +30,7 @@ struct upstream {
 	uint32_t active; /* requests that still point here */
 	uint64_t requests, by_status[6], bytes_in, bytes_out, retries;
 	uint64_t ejections, half_open, recoveries;
+	uint64_t sticky_hits, sticky_misses;
 	struct loop_reap reap;
 	bool reaped;
 };
@@ -45,6 +47,7 @@ struct endpoint {
 	char *identity;
 	uint64_t tag;
 	uint64_t id; /* never used twice: what a request remembers of where it was */
+	uint64_t sticky_id; /* what a cookie says; the key in upstream->by_sticky_id */
 	enum endpoint_state state;
 	bool gone; /* no probing: nobody is there any more */
 	uint32_t weight;
@@ -99,7 +102,8 @@ void endpoint_new_policy(struct endpoint *e);
 /* It comes into routing (1) or leaves it (-1). */
 void upstream_count_in(struct upstream *u, const struct endpoint *e, int by);
 void upstream_weigh(struct upstream *u, struct endpoint *e, uint32_t weight);
-void upstream_endpoint_gone(struct upstream *u);
+void upstream_endpoint_new(struct upstream *u, struct endpoint *e);
+void upstream_endpoint_gone(struct upstream *u, struct endpoint *e);
 
 /* A connection from the idle pool that idled less than <max_idle_ms>, or NULL. */
 struct client *endpoint_take(struct endpoint *e, uint32_t max_idle_ms);

@@ -384,7 +384,7 @@ const struct head *forward_request(struct forward *fw, const struct exchange *x)
 	return add_hops(fw, in) && add_forwarding(fw, x, trusted) ? out : NULL;
 }
 
-const struct head *forward_response(struct forward *fw, const struct head *in)
+struct head *forward_response(struct forward *fw, const struct head *in)
 {
 	struct head *out = &fw->head;
 	bool nominated = nominates(in);

@@ -29,7 +29,7 @@ void forward_fini(struct forward *fw);
  * <fw>. NULL: does not fit, answer 431. */
 const struct head *forward_request(struct forward *fw, const struct exchange *x);
 /* The head to give the client for an upstream's <in>, 1xx and 101 included. NULL: does not fit. */
-const struct head *forward_response(struct forward *fw, const struct head *in);
+struct head *forward_response(struct forward *fw, const struct head *in);
 /* An OPTIONS whose Max-Forwards is 0 is ours to answer (RFC 9110 §7.6.2). */
 bool forward_ends_here(const struct head *in);
 /* Does the 101 in <h> switch to something that <asked>, the value of a request's Upgrade, offers? */

@@ -45,6 +45,9 @@ int front_create(struct front **out, struct loop *l, struct work *work,
 	f->arg = arg;
 	hash_key_random(&key);
 	f->random = key.k0 | 1;
+	hash_key_random(&f->sticky_key);
+	if (c->sticky_key)
+		f->sticky_key = *c->sticky_key;
 	hash_key_random(&key);
 	table_init(&f->table, &key);
 	list_init(&f->upstreams);
@@ -62,6 +65,7 @@ int front_create(struct front **out, struct loop *l, struct work *work,
 	/* Borrowed for the call; nothing may look at them later. */
 	f->config.trusted_proxies = NULL;
 	f->config.access_log = NULL;
+	f->config.sticky_key = NULL;
 	if (rc < 0) {
 		front_destroy(f);
 		return rc;

@@ -3,6 +3,7 @@
 #ifndef TEMPS_PROXY_FRONT_H
 #define TEMPS_PROXY_FRONT_H
 
+#include "base/hash.h"
 #include "http/client.h"
 #include "http/exchange.h"
 #include "reactor/work.h"
@@ -44,6 +45,8 @@ struct front_config {
 	const char *const *trusted_proxies; /* NULL-terminated "10.0.0.0/8" ranges whose forwarding
 					       fields are believed */
 	uint16_t https_port;	/* for redirects from plain listeners; 0 = do not redirect */
+	const struct hash_key *sticky_key; /* of the sticky policy's cookies, borrowed for the call;
+					      NULL: a random one */
 	const char *access_log; /* file, "-" for standard output, NULL for none */
 	bool access_log_json;
 };
@@ -67,6 +70,7 @@ struct front_stats {
 	uint64_t held, hold_timeouts, hold_refused, tunnels, cut, no_route;
 	uint64_t queued, queue_timeouts, queue_refused; /* while all were at their limit */
 	uint64_t ejections, half_open, recoveries; /* endpoints: out, back on trial, in again */
+	uint64_t sticky_hits, sticky_misses; /* requests with a cookie: its endpoint took it, or not */
 	uint64_t probes_passed, probes_failed;	   /* tries */
 	uint64_t log_lines, log_dropped;
 	uint32_t holding, queueing, active; /* queueing: a part of holding */

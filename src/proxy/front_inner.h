@@ -25,6 +25,8 @@ struct front {
 	struct front_stats stats;
 	uint64_t last_endpoint_id;
 	uint64_t random;		/* xorshift64 */
+	struct hash_key sticky_key;
+	char cookie[160];		/* being set */
 	char location[HEAD_MAX_TARGET + 512];	/* of a redirect being written */
 	struct loop_reap reap;
 };

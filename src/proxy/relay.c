@@ -13,6 +13,7 @@
 #include "proxy/answer.h"
 #include "proxy/endpoint.h"
 #include "proxy/front_inner.h"
+#include "proxy/sticky.h"
 
 #define TUNNEL_IDLE_MS (60 * 60 * 1000)
 
@@ -94,9 +95,11 @@ static bool is_idempotent(const struct relay *r)
  * stale connection may get it again. */
 static struct endpoint *pick(struct relay *r)
 {
-	struct endpoint *e = upstream_pick(r->upstream, r->tried, r->ntried);
+	struct endpoint *e = r->upstream->policy.sticky ? sticky_pick(r) : NULL;
 	uint64_t stale_id = r->stale_id;
 
+	if (!e)
+		e = upstream_pick(r->upstream, r->tried, r->ntried);
 	if (e || !stale_id)
 		return e;
 	r->stale_id = 0;
@@ -326,7 +329,7 @@ static void on_upstream_inform(void *arg, const struct head *h)
 static void on_upstream_head(void *arg, const struct head *h)
 {
 	struct relay *r = arg;
-	const struct head *out = forward_response(&r->front->forward, h);
+	struct head *out = forward_response(&r->front->forward, h);
 	bool tunnel = h->status == 101;
 	bool empty = h->body == BODY_NONE || (h->body == BODY_LENGTH && h->content_length == 0);
 
@@ -336,6 +339,8 @@ static void on_upstream_head(void *arg, const struct head *h)
 	}
 	set_state(r, tunnel ? RELAY_TUNNEL : RELAY_RESPOND);
 	endpoint_answered(r->endpoint);
+	if (r->upstream->policy.sticky)
+		sticky_answer(r, out);
 	replay_drop(&r->replay, &r->front->replay_blocks);
 	r->replayed = 0;
 	if (tunnel) {

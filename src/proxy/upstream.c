@@ -5,6 +5,7 @@
 
 #include "proxy/endpoint.h"
 #include "proxy/front_inner.h"
+#include "proxy/sticky.h"
 
 #define HEALTH_INTERVAL_MS 5000
 #define HEALTH_FALL 3
@@ -16,6 +17,7 @@ static void upstream_free(void *arg)
 
 	hold_fini(&u->hold);
 	choice_fini(&u->choice);
+	map_fini(&u->by_sticky_id);
 	policy_fini(&u->policy);
 	free(u->name);
 	free(u);
@@ -70,6 +72,7 @@ struct upstream *upstream_create(struct front *f, const char *name,
 	adopt_policy(u, take_policy ? take_policy : &defaults);
 	u->target.unused = on_unused;
 	list_init(&u->endpoints);
+	map_init(&u->by_sticky_id, &f->sticky_key);
 	choice_init(&u->choice, u->policy.balance, front_random(f));
 	hold_init(&u->hold, u);
 	list_push_back(&f->upstreams, &u->link);
@@ -95,9 +98,27 @@ void upstream_leave(struct upstream *u)
 	settle(u);
 }
 
-void upstream_endpoint_gone(struct upstream *u)
+static struct slice sticky_key(const struct endpoint *e)
 {
+	return slice_of((const char *)&e->sticky_id, sizeof(e->sticky_id));
+}
+
+void upstream_endpoint_new(struct upstream *u, struct endpoint *e)
+{
+	list_push_back(&u->endpoints, &e->link);
+	u->nendpoints++;
+	e->sticky_id = sticky_id(u->front, e);
+	/* Of two that are the same the first keeps its name. */
+	if (!map_get(&u->by_sticky_id, sticky_key(e)))
+		map_put(&u->by_sticky_id, sticky_key(e), e);
+}
+
+void upstream_endpoint_gone(struct upstream *u, struct endpoint *e)
+{
+	list_remove(&e->link);
 	u->nendpoints--;
+	if (map_get(&u->by_sticky_id, sticky_key(e)) == e)
+		map_del(&u->by_sticky_id, sticky_key(e));
 	settle(u);
 }
 
@@ -129,6 +150,8 @@ void upstream_stats(const struct upstream *u, struct upstream_stats *out)
 		.ejections = u->ejections,
 		.half_open = u->half_open,
 		.recoveries = u->recoveries,
+		.sticky_hits = u->sticky_hits,
+		.sticky_misses = u->sticky_misses,
 		.queued = u->hold.queued,
 		.queue_timeouts = u->hold.queue_timeouts,
 		.queue_refused = u->hold.queue_refused,

@@ -60,6 +60,7 @@ void endpoint_view(const struct endpoint *e, struct endpoint_view *out);
 struct upstream_stats {
 	uint64_t requests, by_status[6], bytes_in, bytes_out, retries;
 	uint64_t ejections, half_open, recoveries;
+	uint64_t sticky_hits, sticky_misses;
 	uint64_t queued, queue_timeouts, queue_refused; /* while all were at their limit */
 	uint32_t endpoints, in, holding, queueing; /* holding: all who wait; queueing: of them,
 						      because of limits */
