@@ -111,6 +111,23 @@ bool head_add_other(struct head *h, struct slice name, struct slice value)
 	return add(h, field_lookup(name), name, value);
 }
 
+void head_remove(struct head *h, struct slice name)
+{
+	unsigned kept = 0;
+
+	memset(h->first, 0, sizeof(h->first));
+	for (unsigned i = 0; i < h->nfields; i++) {
+		struct field f = h->fields[i];
+
+		if (slice_eq_nocase(f.name, name))
+			continue;
+		h->fields[kept++] = f;
+		if (!h->first[f.id])
+			h->first[f.id] = (uint8_t)kept;
+	}
+	h->nfields = (uint8_t)kept;
+}
+
 const struct field *head_field(const struct head *h, enum field_id id)
 {
 	return h->first[id] ? &h->fields[h->first[id] - 1] : NULL;

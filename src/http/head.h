@@ -103,6 +103,8 @@ void head_init(struct head *h);
  * the table is full. */
 bool head_add(struct head *h, enum field_id id, struct slice value);
 bool head_add_other(struct head *h, struct slice name, struct slice value);
+/* Takes out every field of that name, in any case; the others keep their order. */
+void head_remove(struct head *h, struct slice name);
 /* The first value of that field, or NULL. */
 const struct field *head_field(const struct head *h, enum field_id id);
 const struct field *head_find(const struct head *h, struct slice name);

@@ -49,7 +49,11 @@ int answer_begin(struct relay *r, unsigned status, const char *detail, struct sl
 		head_add(&h, FIELD_CONTENT_TYPE, errors_content_type(html));
 		head_add_other(&h, SLICE("Cache-Control"), SLICE("no-store"));
 	}
-	if (status == 503)
+	if (status == 401)
+		head_add_other(&h, SLICE("WWW-Authenticate"),
+			       SLICE("Basic realm=\"restricted\", charset=\"UTF-8\""));
+	/* A rate is whole requests a second: there is one more within it. */
+	if (status == 503 || status == 429)
 		head_add(&h, FIELD_RETRY_AFTER, RETRY_AFTER_S);
 	if (status == 405 || status == 204)
 		head_add_other(&h, SLICE("Allow"),

@@ -147,6 +147,52 @@ struct slice forward_client(const struct exchange *x)
 	return slice_of(text, (size_t)(colon - text));
 }
 
+/* "192.0.2.1", "192.0.2.1:4711", "2001:db8::1" or "[2001:db8::1]:4711". */
+static bool parse_client(struct slice text, uint8_t ip[RANGE_IP_BYTES])
+{
+	struct slice rest;
+
+	if (text.n && text.p[0] == '[')
+		text = slice_split(slice_of(text.p + 1, text.n - 1), ']', &rest);
+	else if (text.n && memchr(text.p, '.', text.n))
+		text = slice_split(text, ':', &rest);
+	return range_ip_parse(text, ip);
+}
+
+void forward_client_ip(const struct forward *fw, const struct exchange *x,
+		       uint8_t ip[RANGE_IP_BYTES])
+{
+	const struct head *in = &x->req;
+	uint8_t said[RANGE_IP_BYTES];
+
+	if (!range_ip(&x->peer->addr, ip)) {
+		(void)!range_ip_parse(SLICE("127.0.0.1"), ip);
+		return;
+	}
+	if (!is_trusted(fw, &x->peer->addr))
+		return;
+	for (unsigned i = in->nfields; i-- > 0;) {
+		struct slice rest = in->fields[i].value;
+
+		if (in->fields[i].id != FIELD_X_FORWARDED_FOR)
+			continue;
+		for (;;) {
+			const char *comma = rest.n ? memrchr(rest.p, ',', rest.n) : NULL;
+			size_t at = comma ? (size_t)(comma - rest.p) + 1 : 0;
+
+			/* Nothing in front of what cannot be read is believed. */
+			if (!parse_client(slice_trim(slice_of(rest.p + at, rest.n - at)), said))
+				return;
+			memcpy(ip, said, RANGE_IP_BYTES);
+			if (!ranges_have(&fw->trusted, said))
+				return;
+			if (!comma)
+				break;
+			rest.n = at - 1;
+		}
+	}
+}
+
 bool forward_is_https(const struct forward *fw, const struct exchange *x)
 {
 	const struct field *said;
@@ -417,6 +463,22 @@ struct head *forward_response(struct forward *fw, const struct head *in)
 	    !head_add(out, FIELD_DATE, http_date_now(&fw->date)))
 		return NULL;
 	return out;
+}
+
+bool forward_edit(struct forward *fw, const struct policy_headers *changes)
+{
+	struct head *h = &fw->head;
+
+	for (size_t i = 0; i < changes->n; i++) {
+		const struct policy_header *c = &changes->items[i];
+		struct slice name = slice_str(c->name);
+
+		if (c->edit != EDIT_ADD)
+			head_remove(h, name);
+		if (c->edit != EDIT_REMOVE && !head_add_other(h, name, slice_str(c->value)))
+			return false;
+	}
+	return true;
 }
 
 const struct head *forward_trailers(struct forward *fw, const struct head *in)

@@ -6,6 +6,7 @@
 #include "base/range.h"
 #include "http/date.h"
 #include "http/exchange.h"
+#include "proxy/policy.h"
 
 #define FORWARD_TEXT_BYTES \
 	8192 /* for what is composed: an appended X-Forwarded-For and Forwarded */
@@ -41,6 +42,13 @@ const struct head *forward_trailers(struct forward *fw, const struct head *in);
 bool forward_owns(struct slice name);
 /* Did the client use https: with us, or with a proxy we trust? */
 bool forward_is_https(const struct forward *fw, const struct exchange *x);
+/* The client's address for rules about it: the peer's, or, when that is a proxy we trust, the last
+ * one in X-Forwarded-For that is none. Who comes over a unix socket is 127.0.0.1. */
+void forward_client_ip(const struct forward *fw, const struct exchange *x,
+		       uint8_t ip[RANGE_IP_BYTES]);
+/* Makes a policy's changes on the head that forward_request() or forward_response() gave last; the
+ * same pointer stays valid. False: it does not fit. */
+bool forward_edit(struct forward *fw, const struct policy_headers *changes);
 /* The client's address without its port. */
 struct slice forward_client(const struct exchange *x);
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/text.h"
+#include "proxy/basic_auth.h"
 #include "proxy/endpoint.h"
 #include "proxy/front_inner.h"
 #include "proxy/relay.h"
@@ -39,6 +40,7 @@ int front_create(struct front **out, struct loop *l, struct work *work,
 	int rc;
 
 	f->loop = l;
+	f->work = work;
 	f->config = *c;
 	if (reports)
 		f->reports = *reports;
@@ -80,6 +82,7 @@ static void front_free(void *arg)
 
 	client_pool_destroy(f->clients);
 	forward_fini(&f->forward);
+	free(f->rates);
 	pool_fini(&f->relays);
 	pool_fini(&f->replay_blocks);
 	free(f);
@@ -95,6 +98,8 @@ void front_destroy(struct front *f)
 		upstream_destroy(u);
 	}
 	table_fini(&f->table);
+	basic_auth_destroy(f->auth);
+	f->auth = NULL;
 	access_close(f->access);
 	f->access = NULL;
 	/* After what the lines above deferred. */

@@ -69,6 +69,12 @@ struct front_stats {
 	uint64_t retries, retries_refused; /* the latter: the budget was spent */
 	uint64_t held, hold_timeouts, hold_refused, tunnels, cut, no_route;
 	uint64_t queued, queue_timeouts, queue_refused; /* while all were at their limit */
+	/* What policies refused; rate_overflow: more client addresses at a time than are counted
+	 * exactly. */
+	uint64_t denied, rate_limited, rate_overflow, body_too_large, redirected;
+	/* Hashes of passwords made; of them, wrong ones; requests refused as too many were being
+	 * made. */
+	uint64_t auth_checked, auth_failed, auth_busy;
 	uint64_t ejections, half_open, recoveries; /* endpoints: out, back on trial, in again */
 	uint64_t sticky_hits, sticky_misses; /* requests with a cookie: its endpoint took it, or not */
 	uint64_t probes_passed, probes_failed;	   /* tries */

@@ -6,6 +6,7 @@
 #include "proxy/access.h"
 #include "proxy/forward.h"
 #include "proxy/front.h"
+#include "proxy/rate.h"
 #include "proxy/table.h"
 
 struct front {
@@ -22,6 +23,9 @@ struct front {
 	struct list probes_waiting;
 	uint32_t probing;
 	struct access *access;		/* NULL: none */
+	struct rate_table *rates;	/* NULL until a policy has a rate */
+	struct basic_auth *auth;	/* NULL until a policy has users */
+	struct work *work;
 	struct front_stats stats;
 	uint64_t last_endpoint_id;
 	uint64_t random;		/* xorshift64 */

@@ -11,7 +11,9 @@
 
 #include "base/log.h"
 #include "proxy/answer.h"
+#include "proxy/basic_auth.h"
 #include "proxy/endpoint.h"
+#include "proxy/filter.h"
 #include "proxy/front_inner.h"
 #include "proxy/sticky.h"
 
@@ -22,7 +24,8 @@ static const struct {
 	const char *name;
 	unsigned next;
 } states[RELAY_STATES] = {
-	[RELAY_NEW] = { "new", TO(HELD) | TO(WAIT) | TO(ANSWER) | TO(DONE) },
+	[RELAY_NEW] = { "new", TO(CHECK) | TO(HELD) | TO(WAIT) | TO(ANSWER) | TO(DONE) },
+	[RELAY_CHECK] = { "check", TO(NEW) | TO(ANSWER) | TO(DONE) },
 	[RELAY_HELD] = { "held", TO(HELD) | TO(WAIT) | TO(ANSWER) | TO(DONE) },
 	[RELAY_WAIT] = { "wait",
 			 TO(HELD) | TO(WAIT) | TO(RESPOND) | TO(TUNNEL) | TO(ANSWER) | TO(DONE) },
@@ -35,6 +38,8 @@ static const struct {
 static const struct client_events upstream_events;
 static const struct exchange_events client_events;
 
+static void go(struct relay *r);
+static void admit(struct relay *r);
 static void choose(struct relay *r);
 static void pump(struct relay *r);
 static void answer(struct relay *r, unsigned status, const char *detail);
@@ -64,6 +69,7 @@ static struct relay *create(struct front *f, struct exchange *x, struct upstream
 	*r = (struct relay){ .x = x, .front = f, .upstream = u };
 	list_init(&r->hold_link);
 	list_init(&r->endpoint_link);
+	list_init(&r->check_link);
 	x->events = &client_events;
 	x->arg = r;
 	f->stats.active++;
@@ -80,8 +86,67 @@ void relay_begin(struct front *f, struct exchange *x, struct upstream *u)
 
 	if (!r)
 		return;
-	retry_count(&u->budget, loop_now_ms(f->loop));
+	if (u->policy.filters)
+		admit(r);
+	else
+		go(r);
+}
+
+static void go(struct relay *r)
+{
+	retry_count(&r->upstream->budget, loop_now_ms(r->front->loop));
 	choose(r);
+}
+
+/* ---- the policy's rules, for an upstream that has any ---- */
+
+static void follow(struct relay *r, enum filter_result result, const struct filter_answer *a)
+{
+	switch (result) {
+	case FILTER_PASS: go(r); break;
+	case FILTER_WAIT: set_state(r, RELAY_CHECK); break;
+	case FILTER_ANSWER:
+		set_state(r, RELAY_ANSWER);
+		after_answer(r, answer_begin(r, a->status, a->detail, a->location));
+		break;
+	}
+}
+
+static void admit(struct relay *r)
+{
+	struct filter_answer a;
+	enum filter_result result = filter_request(r->front, r, &a);
+
+	follow(r, result, &a);
+}
+
+void relay_checked(struct relay *r, bool right)
+{
+	struct filter_answer a;
+	enum filter_result result = filter_request_checked(r->front, r, right, &a);
+
+	set_state(r, RELAY_NEW);
+	follow(r, result, &a);
+}
+
+/* Content has grown beyond what the policy takes. */
+static bool is_too_long(struct relay *r, size_t more)
+{
+	uint64_t max = r->upstream->policy.max_body_bytes;
+
+	return max && r->x->body_in_bytes + more > max && r->state != RELAY_TUNNEL;
+}
+
+static void refuse_content(struct relay *r)
+{
+	r->front->stats.body_too_large++;
+	if (r->state == RELAY_RESPOND) {
+		relay_cut(r, "the content is larger than its policy takes");
+	} else {
+		hold_remove(&r->upstream->hold, r);
+		basic_auth_forget(r);
+		answer(r, 413, "The content is larger than this takes.");
+	}
 }
 
 /* ---- getting an endpoint ---- */
@@ -122,11 +187,12 @@ static void remember(struct relay *r, const struct endpoint *e)
 static int attempt(struct relay *r, struct endpoint *e)
 {
 	struct front *f = r->front;
+	const struct policy_headers *changes = &r->upstream->policy.request_headers;
 	const struct head *h = forward_request(&f->forward, r->x);
 	struct client *c = NULL;
 	int rc = 0;
 
-	if (!h)
+	if (!h || (changes->n && !forward_edit(&f->forward, changes)))
 		return -EMSGSIZE;
 	remember(r, e);
 	if (!r->fresh)
@@ -235,6 +301,10 @@ static size_t on_client_body(void *arg, const char *p, size_t n)
 
 	if (r->state == RELAY_ANSWER || r->state == RELAY_DONE)
 		return n;
+	if (is_too_long(r, n)) {
+		refuse_content(r);
+		return n;
+	}
 	/* What an earlier attempt got goes first. */
 	if (r->client && r->replayed == r->replay.n)
 		taken = client_write(r->client, &iov, 1);
@@ -329,11 +399,13 @@ static void on_upstream_inform(void *arg, const struct head *h)
 static void on_upstream_head(void *arg, const struct head *h)
 {
 	struct relay *r = arg;
+	const struct policy_headers *changes = &r->upstream->policy.response_headers;
 	struct head *out = forward_response(&r->front->forward, h);
 	bool tunnel = h->status == 101;
 	bool empty = h->body == BODY_NONE || (h->body == BODY_LENGTH && h->content_length == 0);
 
-	if (!out || (tunnel && !(r->upgrade && forward_upgrade_fits(r->x->req.protocol, h)))) {
+	if (!out || (changes->n && !tunnel && !forward_edit(&r->front->forward, changes)) ||
+	    (tunnel && !(r->upgrade && forward_upgrade_fits(r->x->req.protocol, h)))) {
 		answer(r, 502, "What serves this sent an answer that cannot be passed on.");
 		return;
 	}
@@ -554,6 +626,7 @@ static void on_client_closed(void *arg, const char *why)
 
 	if (r->upstream)
 		hold_remove(&r->upstream->hold, r);
+	basic_auth_forget(r);
 	detach(r, false);
 	replay_drop(&r->replay, &r->front->replay_blocks);
 	if (r->state != RELAY_DONE)

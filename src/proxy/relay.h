@@ -19,6 +19,7 @@ struct endpoint;
 
 enum relay_state {
 	RELAY_NEW,
+	RELAY_CHECK, /* its password is being checked */
 	RELAY_HELD, /* no endpoint is in, or none has room: waits in the upstream's queue */
 	RELAY_WAIT, /* given to a connection, maybe still connecting; no final response head yet */
 	RELAY_RESPOND, /* the upstream's response goes to the client */
@@ -52,6 +53,7 @@ struct relay {
 	uint32_t replayed; /* bytes of it written on this attempt */
 
 	struct list hold_link, endpoint_link;
+	struct list check_link; /* while its password is being checked */
 	uint64_t hold_until_ms; /* 0: was never held */
 	uint32_t hold_bytes;
 
@@ -68,6 +70,8 @@ void relay_begin(struct front *f, struct exchange *x, struct upstream *u);
  * call. */
 void relay_answer_only(struct front *f, struct exchange *x, unsigned status, const char *detail,
 		       struct slice location);
+/* The password of a request that waits for that was right, or not. */
+void relay_checked(struct relay *r, bool right);
 /* Lets a held request go to an endpoint (or be held again). */
 void relay_release(struct relay *r);
 /* A held request waited too long, or its upstream goes. */

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "proxy/basic_auth.h"
 #include "proxy/endpoint.h"
 #include "proxy/front_inner.h"
 #include "proxy/sticky.h"
@@ -59,6 +60,12 @@ static void adopt_policy(struct upstream *u, const struct upstream_policy *p)
 	u->limits = c->limits;
 	if (u->policy.head_ms)
 		u->limits.head_ms = u->policy.head_ms;
+	/* What a front door without such a policy does not need. */
+	if (u->policy.rate && !u->front->rates)
+		u->front->rates = rate_table_create();
+	if (u->policy.users.n && !u->front->auth)
+		u->front->auth = basic_auth_create(u->front->loop, u->front->work,
+						   &u->front->stats);
 }
 
 struct upstream *upstream_create(struct front *f, const char *name,

@@ -271,6 +271,94 @@ static void too_much(void **state)
 	forward_fini(&fw);
 }
 
+/* Whom rules about addresses mean. */
+static void clients(void **state)
+{
+	static const struct {
+		const char *name, *from, *said, *want;
+	} cases[] = {
+		{ "the peer", "192.0.2.7", "", "192.0.2.7" },
+		{ "who says so himself", "192.0.2.7", "X-Forwarded-For: 198.51.100.1\r\n",
+		  "192.0.2.7" },
+		{ "a proxy's client", "10.1.2.3", "X-Forwarded-For: 198.51.100.1\r\n",
+		  "198.51.100.1" },
+		{ "a proxy that says nothing", "10.1.2.3", "", "10.1.2.3" },
+		{ "two proxies", "10.1.2.3", "X-Forwarded-For: 198.51.100.1, 10.9.9.9\r\n",
+		  "198.51.100.1" },
+		{ "two fields", "10.1.2.3",
+		  "X-Forwarded-For: 198.51.100.1\r\nX-Forwarded-For: 10.9.9.9\r\n",
+		  "198.51.100.1" },
+		{ "what the client put in front", "10.1.2.3",
+		  "X-Forwarded-For: 203.0.113.9, 198.51.100.1\r\n", "198.51.100.1" },
+		{ "proxies only", "10.1.2.3", "X-Forwarded-For: 10.8.8.8,10.9.9.9\r\n", "10.8.8.8" },
+		{ "with a port", "10.1.2.3", "X-Forwarded-For: 198.51.100.1:4711\r\n",
+		  "198.51.100.1" },
+		{ "v6", "fd00::9", "X-Forwarded-For: 2001:db8::1\r\n", "2001:db8::1" },
+		{ "v6 with a port", "fd00::9", "X-Forwarded-For: [2001:db8::1]:4711\r\n",
+		  "2001:db8::1" },
+		{ "nonsense", "10.1.2.3", "X-Forwarded-For: 203.0.113.9, unknown, 10.9.9.9\r\n",
+		  "10.9.9.9" },
+		{ "nothing in it", "10.1.2.3", "X-Forwarded-For: \r\n", "10.1.2.3" },
+	};
+	static const char *const trusted[] = { "10.0.0.0/8", "fd00::/8", NULL };
+	static struct exchange x;
+	struct exchange_peer peer;
+	uint8_t got[RANGE_IP_BYTES], want[RANGE_IP_BYTES];
+	char text[512];
+
+	(void)state;
+	assert_int_equal(forward_init(&fw, trusted, NULL), 0);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: a\r\n%s\r\n", cases[i].said);
+		set_up(&x, &peer, cases[i].from, false, text);
+		forward_client_ip(&fw, &x, got);
+		assert_true(range_ip_parse(slice_str(cases[i].want), want));
+		if (memcmp(got, want, sizeof(got)) != 0)
+			fail_msg("%s: not %s", cases[i].name, cases[i].want);
+	}
+	forward_fini(&fw);
+}
+
+static void edits(void **state)
+{
+	static const struct {
+		const char *lines, *want;
+	} cases[] = {
+		{ "A: new", "Cookie: x\nB: 2\nA: new\n" },
+		{ "a: new\n+A: more", "Cookie: x\nB: 2\na: new\nA: more\n" },
+		{ "-cookie", "A: 1\nB: 2\nA: 3\n" },
+		{ "-A\n-B\n-Cookie\n-D", "" },
+		{ "Cookie: y", "A: 1\nB: 2\nA: 3\nCookie: y\n" },
+	};
+	static struct exchange x;
+	struct exchange_peer peer;
+	char got[1024];
+
+	(void)state;
+	assert_int_equal(forward_init(&fw, NULL, NULL), 0);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct pair pair = { "request-header", cases[i].lines };
+		struct upstream_policy p;
+		const struct head *h;
+
+		assert_int_equal(policy_parse(&p, &(struct pairs){ &pair, 1 }, NULL), 0);
+		set_up(&x, &peer, "192.0.2.7", false,
+		       "GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\nCookie: x\r\nB: 2\r\nA: 3\r\n\r\n");
+		h = forward_request(&fw, &x);
+		for (unsigned f = h->nfields; f-- > 0;)
+			if (slice_starts(h->fields[f].name, SLICE("X-")))
+				head_remove(&fw.head, h->fields[f].name);
+		assert_true(forward_edit(&fw, &p.request_headers));
+		show(h, got, sizeof(got));
+		CHECK_STR(cases[i].lines, got, cases[i].want);
+		for (unsigned f = 0; f < h->nfields; f++)
+			if (head_find(h, h->fields[f].name) > &h->fields[f])
+				fail_msg("%s: the first one is not found", cases[i].lines);
+		policy_fini(&p);
+	}
+	forward_fini(&fw);
+}
+
 static void ranges(void **state)
 {
 	static const char *const bad[] = { "10.0.0.0/33", "10.0.0",	  "x", "", "10.0.0.0/",
@@ -355,6 +443,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(requests), cmocka_unit_test(upgrades), cmocka_unit_test(responses),
 		cmocka_unit_test(switches), cmocka_unit_test(hops),
+		cmocka_unit_test(clients),  cmocka_unit_test(edits),
 		cmocka_unit_test(too_much), cmocka_unit_test(ranges),	cmocka_unit_test(pages),
 	};
 
