@@ -153,7 +153,7 @@ void api_status(struct api_request *r)
 	put_front(&a.o, c);
 	json_obj(&a.o, "loop");
 	json_put_int(&a.o, "turns", (int64_t)loop->turns);
-	json_put_int(&a.o, "lag_max_us", (int64_t)loop->lag_max_us);
+	json_put_int(&a.o, "lag_max_us", (int64_t)loop->turn_max_us);
 	json_obj_end(&a.o);
 	json_obj(&a.o, "deployer");
 	json_put_int(&a.o, "steps", (int64_t)d.steps);

@@ -11,7 +11,6 @@
 #include "reactor/loop_inner.h"
 
 #define TASK_ROUNDS_MAX 64	/* tasks that queue tasks; what is left runs in the next turn */
-#define LAG_FIRST_US 64
 
 static uint64_t clock_us(clockid_t id)
 {
@@ -38,6 +37,11 @@ uint64_t loop_now_ms(const struct loop *l)
 	return l->running ? l->now_ms : loop_clock_us() / 1000;
 }
 
+uint64_t loop_turn_us(const struct loop *l)
+{
+	return l->running ? l->turn_began_us : loop_clock_us();
+}
+
 static void begin_turn(struct loop *l)
 {
 	l->turn_began_us = loop_clock_us();
@@ -48,13 +52,10 @@ static void begin_turn(struct loop *l)
 static void count_turn(struct loop *l)
 {
 	uint64_t took_us = loop_clock_us() - l->turn_began_us;
-	unsigned bucket = 0;
 
-	for (uint64_t us = took_us / LAG_FIRST_US; us && bucket < LOOP_LAG_BUCKETS - 1; us >>= 1)
-		bucket++;
 	l->stats.turns++;
-	l->stats.lag_us[bucket]++;
-	l->stats.lag_max_us = MAX(l->stats.lag_max_us, took_us);
+	histogram_add(&l->stats.turn, took_us);
+	l->stats.turn_max_us = MAX(l->stats.turn_max_us, took_us);
 }
 
 /* Moves all of <from> to the empty list <to>. */

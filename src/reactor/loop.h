@@ -4,6 +4,7 @@
 #define TEMPS_REACTOR_LOOP_H
 
 #include "base/err.h"
+#include "base/histogram.h"
 #include "base/list.h"
 
 struct ev_loop;
@@ -24,6 +25,9 @@ uint64_t loop_now_ms(const struct loop *l);
 uint64_t loop_wall_ms(void);
 /* The reading now, not the turn's: for measuring how long something took. Microseconds. */
 uint64_t loop_clock_us(void);
+/* The same clock as the turn began: costs nothing, for what happens at most once a turn, as what the
+ * other side of a connection does. */
+uint64_t loop_turn_us(const struct loop *l);
 
 /* Work for the end of this turn, before the loop sleeps: writes gathered during a turn go out
  * once. Queueing an already queued task does nothing. A task may queue others (they run in the
@@ -52,13 +56,11 @@ void loop_defer(struct loop *l, struct loop_reap *reap, void (*free_fn)(void *ar
 /* Signals as ordinary callbacks: at most 8 per loop, at boot. */
 void loop_on_signal(struct loop *l, int signo, void (*fn)(void *arg, int signo), void *arg);
 
-/* Turns longer than 1 ms etc.: histogram of the time a turn's callbacks took, in powers of two
- * from 64 us; last bucket is the rest. */
-#define LOOP_LAG_BUCKETS 16
+/* How long the callbacks of a turn took: what an event that came meanwhile had to wait. */
 struct loop_stats {
 	uint64_t turns;
-	uint64_t lag_us[LOOP_LAG_BUCKETS];
-	uint64_t lag_max_us;
+	struct histogram turn;
+	uint64_t turn_max_us;
 };
 const struct loop_stats *loop_stats(const struct loop *l);
 
