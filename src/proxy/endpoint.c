@@ -159,6 +159,18 @@ static void on_report(void *arg)
 		f->reports.drained(f->arg, e, e->cut);
 }
 
+/* A container that restarted has the address of the one before, which drains meanwhile, and a
+ * static route may name one twice: listings tell them apart by a number. */
+static uint32_t count_twins(const struct upstream *u, const struct addr *at)
+{
+	uint32_t n = 0;
+
+	LIST_FOR_EACH(e, &u->endpoints, struct endpoint, link)
+		if (strcmp(e->at.text, at->text) == 0)
+			n = e->twin + 1;
+	return n;
+}
+
 struct endpoint *endpoint_add(struct upstream *u, const struct addr *at, const char *identity,
 			      uint64_t tag)
 {
@@ -178,6 +190,7 @@ struct endpoint *endpoint_add(struct upstream *u, const struct addr *at, const c
 	deadline_init(&e->tunnels_limit, u->front->loop, on_tunnels_limit, e);
 	deadline_init(&e->trial, u->front->loop, on_trial, e);
 	loop_task_init(&e->report, on_report, e);
+	e->twin = count_twins(u, at);
 	upstream_endpoint_new(u, e);
 	e->weight = 1;
 	e->choice_at = CHOICE_NOWHERE;
@@ -494,6 +507,11 @@ void endpoint_drain(struct endpoint *e, uint32_t requests_ms, uint32_t tunnels_m
 		report(e, REPORT_DRAINED);
 }
 
+const struct upstream *endpoint_upstream(const struct endpoint *e)
+{
+	return e->upstream;
+}
+
 uint64_t endpoint_tag(const struct endpoint *e)
 {
 	return e->tag;
@@ -526,5 +544,8 @@ void endpoint_view(const struct endpoint *e, struct endpoint_view *out)
 		.recoveries = e->recoveries,
 		.checks_passed = e->checks.passed,
 		.checks_failed = e->checks.failed,
+		.response_time = &e->response_time,
+		.twin = e->twin,
 	};
+	memcpy(out->by_status, e->by_status, sizeof(out->by_status));
 }

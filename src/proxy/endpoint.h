@@ -29,6 +29,7 @@ struct upstream {
 	struct retry_budget budget;
 	uint32_t active; /* requests that still point here */
 	uint64_t requests, by_status[6], bytes_in, bytes_out, retries;
+	struct histogram duration;
 	uint64_t ejections, half_open, recoveries;
 	uint64_t sticky_hits, sticky_misses;
 	struct loop_reap reap;
@@ -78,7 +79,9 @@ struct endpoint {
 	unsigned reports;
 	enum endpoint_fault fault;
 	const char *why;
-	uint64_t requests, failures, retries_away;
+	uint64_t requests, failures, retries_away, by_status[6];
+	struct histogram response_time;
+	uint32_t twin;
 	uint64_t ejections, half_open, recoveries;
 	struct loop_reap reap;
 };
@@ -115,9 +118,11 @@ void endpoint_enter(struct endpoint *e, struct relay *r);
 void endpoint_leave(struct endpoint *e, struct relay *r);
 /* One on trial passes it. */
 void endpoint_prove(struct endpoint *e);
-/* An answer came from it. */
-static inline void endpoint_answered(struct endpoint *e)
+/* The head of an answer came from it, <took_us> after it was given the request. */
+static inline void endpoint_answered(struct endpoint *e, unsigned status, uint64_t took_us)
 {
+	e->by_status[MIN(status / 100, 5)]++;
+	histogram_add(&e->response_time, took_us);
 	if (e->state == ENDPOINT_TRIAL)
 		endpoint_prove(e);
 }

@@ -54,6 +54,7 @@ int front_create(struct front **out, struct loop *l, struct work *work,
 	table_init(&f->table, &key);
 	list_init(&f->upstreams);
 	list_init(&f->probes_waiting);
+	list_init(&f->walks);
 	pool_init(&f->relays, "relays", sizeof(struct relay), MAX_RELAYS, IDLE_RELAYS);
 	pool_init(&f->replay_blocks, "replay", REPLAY_BLOCK_BYTES,
 		  (uint32_t)(c->retry_body_total_bytes / REPLAY_BLOCK_BYTES), IDLE_BLOCKS);

@@ -80,6 +80,7 @@ struct front_stats {
 	uint64_t probes_passed, probes_failed;	   /* tries */
 	uint64_t log_lines, log_dropped;
 	uint32_t holding, queueing, active; /* queueing: a part of holding */
+	struct histogram duration;	    /* as in upstream_stats */
 };
 const struct front_stats *front_stats(const struct front *f);
 

@@ -22,6 +22,7 @@ struct front {
 	struct list upstreams;
 	struct list probes_waiting;
 	uint32_t probing;
+	struct list walks; /* over the upstreams, under way: see walk.h */
 	struct access *access;		/* NULL: none */
 	struct rate_table *rates;	/* NULL until a policy has a rate */
 	struct basic_auth *auth;	/* NULL until a policy has users */

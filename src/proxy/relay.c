@@ -211,6 +211,7 @@ static int attempt(struct relay *r, struct endpoint *e)
 	r->client = c;
 	r->endpoint = e;
 	r->replayed = 0;
+	r->sent_us = loop_turn_us(f->loop);
 	r->request_ended = r->x->req.body == BODY_NONE;
 	endpoint_enter(e, r);
 	return 0;
@@ -410,7 +411,9 @@ static void on_upstream_head(void *arg, const struct head *h)
 		return;
 	}
 	set_state(r, tunnel ? RELAY_TUNNEL : RELAY_RESPOND);
-	endpoint_answered(r->endpoint);
+	r->head_us = loop_turn_us(r->front->loop);
+	r->endless = tunnel || is_event_stream(h);
+	endpoint_answered(r->endpoint, h->status, r->head_us - r->sent_us);
 	if (r->upstream->policy.sticky)
 		sticky_answer(r, out);
 	replay_drop(&r->replay, &r->front->replay_blocks);
@@ -420,7 +423,7 @@ static void on_upstream_head(void *arg, const struct head *h)
 		r->request_ended = false; /* that was the request; the client's bytes begin */
 		client_idle_limit(r->client, TUNNEL_IDLE_MS);
 		endpoint_count_tunnel(r->endpoint, r);
-	} else if (is_event_stream(h)) {
+	} else if (r->endless) {
 		client_idle_limit(r->client, 0);
 		endpoint_count_tunnel(r->endpoint, r);
 	}
@@ -586,11 +589,15 @@ static void account(struct relay *r, const char *why)
 	struct front *f = r->front;
 	struct upstream *u = r->upstream;
 	unsigned hundreds = r->x->status ? MIN(r->x->status / 100u, 5) : 4;
+	uint64_t began_us = r->x->started_us, took_us = loop_clock_us() - began_us;
+	uint64_t counted_us = r->endless ? r->head_us - MIN(began_us, r->head_us) : took_us;
 
 	f->stats.active--;
 	f->stats.by_status[hundreds]++;
+	histogram_add(&f->stats.duration, counted_us);
 	if (u) {
 		u->by_status[hundreds]++;
+		histogram_add(&u->duration, counted_us);
 		u->bytes_in += r->x->body_in_bytes;
 		u->bytes_out += r->x->body_out_bytes;
 		if (hundreds == 5)
@@ -600,7 +607,7 @@ static void account(struct relay *r, const char *why)
 		const struct access_line line = {
 			.x = r->x,
 			.wall_ms = loop_wall_ms(),
-			.took_us = loop_clock_us() - r->x->started_us,
+			.took_us = took_us,
 			.upstream = u ? u->name : NULL,
 			.endpoint = r->attempts ? r->endpoint_text : NULL,
 			.attempts = r->attempts,

@@ -45,12 +45,16 @@ struct relay {
 	bool upstream_waits; /* the same on the other side */
 	bool queues; /* while held: because of limits */
 	bool tunnel_counted; /* a tunnel or an event stream: the endpoint counts it as such */
+	bool endless;	     /* it is, or was: how long it lasts says nothing of who serves it */
 	uint64_t tried[RELAY_TRIED]; /* ids of endpoints that got it */
 	uint64_t stale_id; /* the one whose pooled connection was stale: may have it once more when
 			      it is the only one */
 
 	struct replay replay;
 	uint32_t replayed; /* bytes of it written on this attempt */
+
+	uint64_t sent_us, head_us; /* loop_turn_us() as the last attempt began, and as the response
+				      head came; 0: none did */
 
 	struct list hold_link, endpoint_link;
 	struct list check_link; /* while its password is being checked */

@@ -7,6 +7,7 @@
 #include "proxy/endpoint.h"
 #include "proxy/front_inner.h"
 #include "proxy/sticky.h"
+#include "proxy/walk.h"
 
 #define HEALTH_INTERVAL_MS 5000
 #define HEALTH_FALL 3
@@ -30,6 +31,8 @@ static void settle(struct upstream *u)
 	if (!u->target.dead || u->reaped || u->active || u->target.routes || u->nendpoints)
 		return;
 	u->reaped = true;
+	walk_pass(u->front, &u->link);
+	walk_leave(u->front, &u->endpoints);
 	list_remove(&u->link);
 	loop_defer(u->front->loop, &u->reap, upstream_free, u);
 }
@@ -122,6 +125,7 @@ void upstream_endpoint_new(struct upstream *u, struct endpoint *e)
 
 void upstream_endpoint_gone(struct upstream *u, struct endpoint *e)
 {
+	walk_pass(u->front, &e->link);
 	list_remove(&e->link);
 	u->nendpoints--;
 	if (map_get(&u->by_sticky_id, sticky_key(e)) == e)
@@ -164,6 +168,8 @@ void upstream_stats(const struct upstream *u, struct upstream_stats *out)
 		.queue_refused = u->hold.queue_refused,
 		.holding = u->hold.n,
 		.queueing = u->hold.nqueued,
+		.active = u->active,
+		.duration = &u->duration,
 	};
 	memcpy(out->by_status, u->by_status, sizeof(out->by_status));
 }

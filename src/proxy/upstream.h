@@ -45,6 +45,7 @@ void endpoint_set_weight(struct endpoint *e, uint32_t weight);
 /* Frees it; in flight must be 0 (drained) or is cut. No report follows. */
 void endpoint_remove(struct endpoint *e);
 uint64_t endpoint_tag(const struct endpoint *e);
+const struct upstream *endpoint_upstream(const struct endpoint *e);
 
 struct endpoint_view {
 	const struct addr *at;
@@ -54,6 +55,10 @@ struct endpoint_view {
 	uint64_t requests, failures, retries_away;
 	uint64_t ejections, half_open, recoveries; /* went out, came back on trial, passed it */
 	uint64_t checks_passed, checks_failed;	   /* of its health and for coming back */
+	uint64_t by_status[6];			   /* of its responses */
+	/* From giving it a request to its response head. Borrowed. */
+	const struct histogram *response_time;
+	uint32_t twin; /* 0, unless others of its upstream had its address when it came: 1, 2 … */
 };
 void endpoint_view(const struct endpoint *e, struct endpoint_view *out);
 
@@ -64,6 +69,10 @@ struct upstream_stats {
 	uint64_t queued, queue_timeouts, queue_refused; /* while all were at their limit */
 	uint32_t endpoints, in, holding, queueing; /* holding: all who wait; queueing: of them,
 						      because of limits */
+	uint32_t active; /* requests: all that came and did not end */
+	/* From the complete request head to the response's end; of tunnels and event streams, which
+	 * last as long as they like, to the response's head. Borrowed. */
+	const struct histogram *duration;
 };
 void upstream_stats(const struct upstream *u, struct upstream_stats *out);
 
