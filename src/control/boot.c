@@ -28,6 +28,7 @@
 #define WORK_QUEUE_MAX 1000
 #define CONNECTIONS_MIN 16u
 #define DESCRIPTORS_OWN 100u	/* kept for ourselves */
+#define UPSTREAM_SPARE 64	/* connections: probes, and those that are just closing */
 #define KIND "control"		/* of our own records in the store */
 #define KEY_CLUSTER SLICE("cluster")
 
@@ -375,6 +376,9 @@ static int open_front(struct control *c, struct err *err)
 	config.sticky_key = &sticky_key;
 	config.access_log = o->access_log;
 	config.access_log_json = o->access_log_json;
+	/* One for each exchange, of which there are as many as client connections; idle ones make
+	 * way. */
+	config.max_upstream_connections = c->connections_max + UPSTREAM_SPARE;
 	rc = front_create(&c->front, c->loop, c->work, &config, &dataplane_front_reports,
 			  c->dataplane, err);
 	if (!rc)

@@ -29,7 +29,9 @@ int client_pool_create(struct client_pool **out, struct loop *l, uint32_t max, s
 		  MIN(max, IDLE_OBJECTS_MAX));
 	pool_init(&p->blocks, "upstream blocks", INBOX_BLOCK_BYTES, blocks,
 		  MIN(blocks, IDLE_BLOCKS_MAX));
-	pool_init(&p->big_blocks, "big upstream blocks", CLIENT_BIG_BLOCK_BYTES, MAX(max / 4, 16),
+	/* Few: they make what flows cheaper, and what stands still, because a client takes nothing,
+	 * should not fill memory with them. */
+	pool_init(&p->big_blocks, "big upstream blocks", CLIENT_BIG_BLOCK_BYTES, MAX(max / 16, 16),
 		  8);
 	*out = p;
 	return 0;
