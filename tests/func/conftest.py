@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import socket
 import ssl
@@ -87,6 +88,24 @@ class Process:
         text = self.text()
         for word in ("AddressSanitizer", "runtime error:", "LeakSanitizer", "assertion", "Assertion"):
             assert word not in text, f"{self.popen.args}:\n{text[-4000:]}"
+
+
+class SampleApp:
+    """The sample app as a plain process on 127.0.0.1, for static routes without a container."""
+
+    def __init__(self, directory, name="app"):
+        self.log = pathlib.Path(directory) / f"{name}.log"
+
+    def __enter__(self):
+        with open(self.log, "wb") as log:
+            self.popen = subprocess.Popen([str(SAMPLE_APP)], env={**os.environ, "PORT": "0"}, stdout=log, stderr=log)
+        port = poll("the app listens", lambda: re.search(r"listening on port (\d+)", self.log.read_text()), 10)[1]
+        self.at = f"http://127.0.0.1:{port}"
+        return self
+
+    def __exit__(self, *args):
+        self.popen.kill()
+        self.popen.wait(10)
 
 
 class Worker:
