@@ -3,10 +3,12 @@
 #include <stdlib.h>
 
 #include "http/client_h1.h"
+#include "http/client_h2.h"
 
 #define IDLE_BLOCKS_MAX 256 /* 4 MiB kept by a quiet process */
 #define IDLE_OBJECTS_MAX 256
 #define USER_TIMEOUT_MS 2000
+#define STREAMS_MAX (1u << 20) /* each belongs to a request of a client, which is counted there */
 
 /* ---- the pool ---- */
 
@@ -33,6 +35,10 @@ int client_pool_create(struct client_pool **out, struct loop *l, uint32_t max, s
 	 * should not fill memory with them. */
 	pool_init(&p->big_blocks, "big upstream blocks", CLIENT_BIG_BLOCK_BYTES, MAX(max / 16, 16),
 		  8);
+	pool_init(&p->conns, "HTTP/2 upstream connections", sizeof(struct client_h2_conn),
+		  max < UINT32_MAX / 2 ? 2 * max : max, MIN(max, IDLE_OBJECTS_MAX));
+	pool_init(&p->streams, "upstream streams", sizeof(struct client_h2), STREAMS_MAX,
+		  IDLE_OBJECTS_MAX);
 	*out = p;
 	return 0;
 }
@@ -45,6 +51,8 @@ static void pool_free(void *arg)
 	pool_fini(&p->heads);
 	pool_fini(&p->blocks);
 	pool_fini(&p->big_blocks);
+	pool_fini(&p->conns);
+	pool_fini(&p->streams);
 	free(p);
 }
 

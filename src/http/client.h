@@ -28,7 +28,9 @@ struct client_failure {
 		   (unparsable, said before it was asked, more than 32 interim heads), -ETIME
 		   (response limit) … */
 	enum client_stage stage;
-	bool reused;	 /* the connection had served a request before */
+	bool reused; /* it says nothing about who serves there: a connection that had idled before
+			    went away, or a stream was refused unprocessed */
+	bool shared; /* another request of the same connection tells it too */
 	const char *why; /* static text */
 };
 
@@ -152,9 +154,25 @@ uint64_t client_parked_ms(struct client *c); /* monotonic time it was parked */
 struct list *client_link(struct client *c);
 struct client *client_of_link(struct list *link);
 
+/* ---- HTTP/2: connections that requests share ---- */
+
+/* Those to <at>, opened when a request comes and none has room, by prior knowledge (RFC 9113 §3.3);
+ * closed when they carried no stream for <idle_ms>. */
+struct client_group *client_group_create(struct client_pool *p, const struct addr *at,
+					 uint32_t idle_ms);
+/* A stream for one request, on a connection that may still be connecting. Errors as
+ * client_open()'s. */
+int client_group_open(struct client_group *g, struct client **out) MUST_CHECK;
+/* Do connections without streams stay? Not while nothing new is to go there. At first they do. */
+void client_group_keep(struct client_group *g, bool keep);
+uint32_t client_group_connections(const struct client_group *g);
+/* Closes what is open; streams that are left fail. NULL is fine. */
+void client_group_destroy(struct client_group *g);
+
 struct client_stats {
 	uint64_t opened, failed_connects, reused;
 	uint32_t open;
+	uint32_t streams; /* of HTTP/2 connections */
 };
 const struct client_stats *client_stats(const struct client_pool *p);
 

@@ -20,6 +20,7 @@ struct client_pool {
 	uint32_t max_open;
 	struct list idle; /* struct client_idle, the last used in front */
 	struct pool clients, heads, blocks, big_blocks;
+	struct pool conns, streams; /* of HTTP/2 */
 	struct client_stats stats;
 	uint32_t user_timeout_ms;
 	struct head trailers; /* scratch for the length of one end() */

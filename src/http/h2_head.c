@@ -409,7 +409,9 @@ void h2_head_request(struct h2_head_out *out, const struct head *h, const struct
 	out->n = 0;
 	put(out, SLICE(":method"), h->protocol.n ? SLICE("CONNECT") : h->method);
 	if (h->method_id != METHOD_CONNECT || h->protocol.n) {
-		put(out, SLICE(":scheme"), h->scheme.n ? h->scheme : SLICE("http"));
+		/* Of this hop, in clear text: servers compare. What the client used is in
+		 * X-Forwarded-Proto. */
+		put(out, SLICE(":scheme"), SLICE("http"));
 		put(out, SLICE(":path"), h->path);
 	}
 	put(out, SLICE(":authority"), h->authority);
