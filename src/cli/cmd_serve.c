@@ -14,7 +14,7 @@ struct serve_args {
 	const char *network_subnet, *network_name, *cluster_id;
 	uint64_t heartbeat_ms, offline_ms, drain_ms, request_drain_ms, tunnel_drain_ms;
 	uint64_t head_ms, idle_ms, body_ms, write_ms, tunnel_idle_ms;
-	int64_t max_connections, max_per_address;
+	int64_t max_connections, max_per_address, max_tunnels_per_address, min_rate;
 	bool no_access_log;
 };
 
@@ -67,6 +67,10 @@ static void set_connections(struct server_config *to, const struct serve_args *a
 		to->max_connections = (uint32_t)a->max_connections;
 	if (a->max_per_address)
 		to->max_per_address = (uint32_t)a->max_per_address;
+	if (a->max_tunnels_per_address)
+		to->max_tunnels_per_address = (uint32_t)a->max_tunnels_per_address;
+	if (a->min_rate)
+		to->min_rate = (uint32_t)a->min_rate;
 }
 
 static int run(struct cli *c, struct serve_args *a)
@@ -134,10 +138,12 @@ static int serve(struct cli *c, int argc, char **argv)
 		{ "tunnel-drain", "TIME", OPT_DURATION, &a.tunnel_drain_ms, "the same for its tunnels (30s)", 0, 0, false },
 		{ "max-connections", "N", OPT_COUNT, &a.max_connections, "client connections at once (10000)", 16, 1000000, false },
 		{ "max-per-address", "N", OPT_COUNT, &a.max_per_address, "of them from one address (4096)", 1, 1000000, false },
+		{ "max-tunnels-per-address", "N", OPT_COUNT, &a.max_tunnels_per_address, "WebSockets and other tunnels of one address (1024)", 1, 1000000, false },
 		{ "head-timeout", "TIME", OPT_DURATION, &a.head_ms, "a request's head must be there within (10s)", 0, 0, false },
 		{ "idle-timeout", "TIME", OPT_DURATION, &a.idle_ms, "close a connection without a request after (75s)", 0, 0, false },
 		{ "body-timeout", "TIME", OPT_DURATION, &a.body_ms, "give up on content that stops for (30s)", 0, 0, false },
 		{ "write-timeout", "TIME", OPT_DURATION, &a.write_ms, "give up on a client that takes nothing for (30s)", 0, 0, false },
+		{ "min-rate", "N", OPT_COUNT, &a.min_rate, "give up on a client below so many bytes a second, averaged over these (512)", 1, 1000000, false },
 		{ "tunnel-idle", "TIME", OPT_DURATION, &a.tunnel_idle_ms, "close a tunnel without a byte after (1h)", 0, 0, false },
 		{ 0 },
 	};

@@ -116,6 +116,9 @@ static void put_front(struct json_out *o, const struct control *c)
 	json_put_int(o, "refused", (int64_t)(s->refused_full + s->refused_address));
 	json_put_int(o, "bad_requests", (int64_t)s->bad_requests);
 	json_put_int(o, "timeouts", (int64_t)s->timeouts);
+	json_put_int(o, "too_slow", (int64_t)s->too_slow);
+	json_put_int(o, "evicted", (int64_t)s->evicted);
+	json_put_int(o, "refused_tunnels", (int64_t)s->refused_tunnels);
 	json_obj_end(o);
 }
 

@@ -49,6 +49,7 @@ void conn_close(struct conn *c, const char *why)
 	stream_close(&c->stream, reset);
 	deadline_stop(&c->deadline);
 	loop_task_cancel(&c->turn);
+	list_remove(&c->waiting_link);
 	if (c->proto)
 		c->kind->closed(c, why);
 	c->shared->gone(c);
@@ -69,6 +70,7 @@ void conn_break(struct conn *c, const char *why)
 static void become(struct conn *c, const struct conn_kind *kind)
 {
 	c->kind = kind;
+	conn_works(c);
 	set_state(c, CONN_OPEN);
 	if (kind->begin(c) < 0)
 		conn_close(c, "no room for another connection");
@@ -90,6 +92,7 @@ static void do_handshake(struct conn *c)
 /* The first thing after accept(), and after whatever comes before the handshake. */
 void conn_start(struct conn *c)
 {
+	conn_waits(c);
 	if (c->peer.tls)
 		stream_wait(&c->stream, STREAM_READ);
 	else
@@ -147,6 +150,7 @@ struct conn *conn_open(struct conn_shared *shared, int take_fd, struct tls_serve
 		return NULL;
 	}
 	list_init(&c->link);
+	list_init(&c->waiting_link);
 	loop_task_init(&c->turn, on_turn, c);
 	deadline_init(&c->deadline, shared->loop, on_deadline, c);
 	deadline_set(&c->deadline, shared->config.head_timeout_ms);
@@ -157,6 +161,26 @@ void conn_drain(struct conn *c)
 {
 	if (c->state == CONN_OPEN)
 		c->kind->drain(c);
+}
+
+bool conn_tunnel_begin(struct conn *c)
+{
+	uint32_t max = c->shared->config.max_tunnels_per_address;
+
+	if (!c->account)
+		return true;
+	if (max && c->account->tunnels >= max) {
+		c->shared->stats.refused_tunnels++;
+		return false;
+	}
+	c->account->tunnels++;
+	return true;
+}
+
+void conn_tunnel_end(struct conn *c)
+{
+	if (c->account)
+		c->account->tunnels--;
 }
 
 static void set_request_id(struct conn *c, struct exchange *x)

@@ -39,8 +39,11 @@ struct conn_shared {
 	struct server_stats stats;
 	struct pool conns, h1s, exchanges, blocks, big_blocks;
 	struct request_ids ids;
-	struct head trailers;	      /* scratch for the length of one body_end() */
-	bool draining;		      /* every response says Connection: close */
+	struct head trailers; /* scratch for the length of one body_end() */
+	struct list waiting;  /* those without an exchange in progress, the longest in front */
+	bool draining;	      /* every response says Connection: close */
+	bool full;	      /* nobody is let in until somebody waits or goes */
+	void (*room)(struct conn_shared *s); /* find out anew whether it is full */
 	void (*gone)(struct conn *c); /* the connection is closed: forget it; its memory goes at the
 					 end of the turn */
 };
@@ -52,10 +55,16 @@ enum conn_state {
 	CONN_STATES
 };
 
+/* What one client address has; the server's. */
+struct conn_account {
+	uint32_t open, tunnels;
+};
+
 struct conn {
 	struct conn_shared *shared;
 	struct list link; /* the server's */
-	void *account;	  /* the server's count for this address */
+	struct list waiting_link;
+	struct conn_account *account; /* NULL: nothing is counted for it */
 	const struct conn_kind *kind;
 	void *proto; /* the kind's state; NULL until one is chosen */
 	struct stream stream;
@@ -91,6 +100,28 @@ static inline bool conn_is_open(const struct conn *c)
 {
 	return c->state != CONN_CLOSED;
 }
+
+/* It has no exchange in progress: when places are short, who waits longest goes first. */
+static inline void conn_waits(struct conn *c)
+{
+	list_remove(&c->waiting_link);
+	list_push_back(&c->shared->waiting, &c->waiting_link);
+	if (c->shared->full)
+		c->shared->room(c->shared);
+}
+
+/* It has one, or is not to be closed for others. */
+static inline void conn_works(struct conn *c)
+{
+	list_remove(&c->waiting_link);
+	if (c->shared->stats.open >= c->shared->config.max_connections)
+		c->shared->room(c->shared);
+}
+
+/* A tunnel is asked for: false when the client's address has its share. */
+bool conn_tunnel_begin(struct conn *c);
+/* It is over, or was not granted. */
+void conn_tunnel_end(struct conn *c);
 
 /* The connection that an exchange came by. */
 static inline struct conn *conn_of(const struct exchange *x)

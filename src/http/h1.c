@@ -7,9 +7,11 @@
 
 #include "base/log.h"
 
-#define SKIP_MAX_BYTES 65536 /* of a request's content, after its response */
+#define SKIP_MAX_BYTES 65536	     /* of a request's content, after its response */
 #define LINGER_MAX_BYTES (16u << 20) /* who sends on still gets to read why it was refused */
 #define LINGER_MS 2000
+#define TURN_MAX_REQUESTS \
+	16 /* of one connection: pipelined ones wait for the next turn, like others */
 
 /* What the deadline of an exchange is for. */
 enum h1_wait { WAIT_NOTHING, WAIT_CONTENT, WAIT_WRITE, WAIT_TUNNEL };
@@ -43,6 +45,10 @@ static void set_state(struct h1 *c, enum h1_state next)
 		  states[next].name);
 	c->shared->stats.idle += (next == H1_IDLE) - (c->state == H1_IDLE);
 	c->state = (uint8_t)next;
+	if (next == H1_EXCHANGE)
+		conn_works(c->conn);
+	else if (next == H1_IDLE || next == H1_LINGER)
+		conn_waits(c->conn);
 	/* An exchange and a tunnel set their own: see watch_exchange(). */
 	if (next != H1_CLOSED)
 		deadline_set(&c->conn->deadline, limit_ms[next]);
@@ -55,6 +61,9 @@ static void close_exchange(struct h1 *c, const char *why)
 	struct exchange *x = c->x;
 
 	c->x = NULL;
+	if (c->counts_as_tunnel)
+		conn_tunnel_end(c->conn);
+	c->counts_as_tunnel = false;
 	if (why)
 		c->shared->stats.aborted++;
 	if (x->events && x->events->closed)
@@ -100,8 +109,8 @@ static void refuse(struct h1 *c, unsigned status, const char *why)
 		conn_close(c->conn, why);
 		return;
 	}
-	log_debug("conn=%d peer=%s refused: %u %s", stream_fd(&c->conn->stream), c->conn->peer.addr.text,
-		  status, why);
+	log_debug("conn=%d peer=%s refused: %u %s", stream_fd(&c->conn->stream),
+		  c->conn->peer.addr.text, status, why);
 	if (c->x)
 		close_exchange(c, why);
 	if (c->conn->broken) { /* the handler's last words */
@@ -111,6 +120,16 @@ static void refuse(struct h1 *c, unsigned status, const char *why)
 	inbox_end(&c->in);
 	linger(c);
 	h1_write_refusal(c, status, why);
+}
+
+/* The client holds us with content that trickles. */
+static void give_up(struct h1 *c, const char *why)
+{
+	c->shared->stats.too_slow++;
+	c->shared->stats.timeouts++;
+	refuse(c, 408, why);
+	if (c->state != H1_CLOSED)
+		conn_wake(c->conn);
 }
 
 static void refuse_bad(struct h1 *c, unsigned status, const char *why)
@@ -128,6 +147,10 @@ static void begin_exchange(struct h1 *c, struct exchange *x, size_t head_bytes)
 
 	c->x = x;
 	c->refused_more = c->want_writable = c->continued = c->last = false;
+	c->counts_as_tunnel = x->req.protocol.n > 0;
+	c->waited_ms = 0;
+	c->came_mark = c->conn->stream.bytes_in;
+	c->turn_requests++;
 	c->scan = (struct head_scan){ 0 };
 	inbox_begin(&c->in, head_bytes, x->req.body, x->req.content_length);
 	outbox_frame(&c->out, BODY_NONE, 0);
@@ -149,7 +172,7 @@ static bool do_head(struct h1 *c)
 	struct exchange *x;
 	ssize_t len;
 
-	if (inbox_len(&c->in) == 0)
+	if (inbox_len(&c->in) == 0 || c->turn_requests == TURN_MAX_REQUESTS)
 		return false;
 	x = pool_get(&c->shared->exchanges);
 	if (!x) {
@@ -157,11 +180,15 @@ static bool do_head(struct h1 *c)
 		return false;
 	}
 	len = parse_request(&c->scan, inbox_data(&c->in), inbox_len(&c->in), &x->req, &fault);
-	if (len > 0) {
+	if (len > 0 && (!x->req.protocol.n || conn_tunnel_begin(c->conn))) {
 		begin_exchange(c, x, (size_t)len);
 		return true;
 	}
 	pool_put(&c->shared->exchanges, x);
+	if (len > 0) {
+		refuse(c, 429, "too many tunnels from this address");
+		return true;
+	}
 	if (len < 0) {
 		refuse_bad(c, fault.status, fault.why);
 		return true;
@@ -354,8 +381,49 @@ static bool settle(struct h1 *c)
 	return true;
 }
 
-/* What an exchange waits for, and for how long. Progress pushes the limit back. */
-static void watch_exchange(struct h1 *c)
+/* <bytes> in <ms> are fewer than a client may be as slow as. */
+static bool is_too_slow(const struct h1 *c, uint64_t bytes, uint64_t ms)
+{
+	return bytes < MAX(c->shared->config.min_rate * ms / 1000, 1);
+}
+
+/* Content that trickles in. Only the time in which we waited for the client counts, not that in
+ * which whoever takes the content had enough of it; and it ends with the response's begin, since
+ * what goes both ways at once may pause. Costs no timer: each byte that comes is a turn, and for
+ * none at all there is the deadline. */
+static bool content_is_too_slow(struct h1 *c, bool waits)
+{
+	uint64_t now_ms = loop_now_ms(c->shared->loop), bytes = c->conn->stream.bytes_in;
+	bool slow;
+
+	if (c->waits_for == WAIT_CONTENT)
+		c->waited_ms += (uint32_t)(now_ms - c->waited_until_ms);
+	c->waited_until_ms = now_ms;
+	if (!waits || c->x->responded || c->waited_ms < c->shared->config.body_timeout_ms)
+		return false;
+	slow = is_too_slow(c, bytes - c->came_mark, c->waited_ms);
+	c->waited_ms = 0;
+	c->came_mark = bytes;
+	return slow;
+}
+
+/* A response that trickles out, when the deadline of its wait is there. What left us says nothing:
+ * the kernel takes megabytes before anybody has read them. Its first window has nothing to compare
+ * with. */
+static bool response_is_too_slow(struct h1 *c)
+{
+	uint64_t acked = stream_acked(&c->conn->stream);
+	uint64_t taken = acked > c->acked_mark ? acked - c->acked_mark : 0;
+	bool slow = c->acked_known && is_too_slow(c, taken, c->shared->config.write_timeout_ms);
+
+	c->acked_known = true;
+	c->acked_mark = acked;
+	return slow;
+}
+
+/* What an exchange waits for, and for how long. Progress pushes the limit back, but for a response:
+ * there the time is a window in which enough must be taken. false: the client is too slow. */
+static bool watch_exchange(struct h1 *c)
 {
 	const struct server_config *config = &c->shared->config;
 	uint64_t moved = c->conn->stream.bytes_in + c->conn->stream.bytes_out;
@@ -372,21 +440,31 @@ static void watch_exchange(struct h1 *c)
 		wait = WAIT_CONTENT;
 		limit_ms = config->body_timeout_ms;
 	}
-	if (wait != c->waits_for || moved != c->progress_bytes)
+	if ((wait == WAIT_CONTENT || c->waits_for == WAIT_CONTENT) &&
+	    content_is_too_slow(c, wait == WAIT_CONTENT))
+		return false;
+	if (wait != c->waits_for || (moved != c->progress_bytes && wait != WAIT_WRITE))
 		deadline_set(&c->conn->deadline, limit_ms);
+	if (wait != c->waits_for)
+		c->acked_known = false;
 	c->waits_for = (uint8_t)wait;
 	c->progress_bytes = moved;
+	return true;
 }
 
 static void watch(struct h1 *c)
 {
-	int events = c->out.blocked ? STREAM_WRITE : 0;
+	/* The socket says at once that it is writable, in the next turn. */
+	bool more = c->turn_requests == TURN_MAX_REQUESTS;
+	int events = c->out.blocked || more ? STREAM_WRITE : 0;
 
 	c->turn_bytes_out = c->conn->stream.bytes_out;
 	if (!c->in.eof && inbox_has_room(&c->in))
 		events |= STREAM_READ;
-	if (c->x)
-		watch_exchange(c);
+	if (c->x && !watch_exchange(c)) {
+		give_up(c, "the request's content comes too slowly");
+		return;
+	}
 	stream_wait(&c->conn->stream, events);
 }
 
@@ -443,6 +521,7 @@ static void on_ready(struct conn *conn, int events)
 {
 	struct h1 *c = conn->proto;
 
+	c->turn_requests = 0;
 	if (events & STREAM_WRITE)
 		c->out.blocked = false;
 	if (events & STREAM_READ)
@@ -456,6 +535,13 @@ static void on_expired(struct conn *conn)
 {
 	struct h1 *c = conn->proto;
 
+	if (c->state == H1_EXCHANGE && c->waits_for == WAIT_WRITE) {
+		if (!response_is_too_slow(c)) {
+			deadline_set(&conn->deadline, c->shared->config.write_timeout_ms);
+			return;
+		}
+		c->shared->stats.too_slow++;
+	}
 	if (c->state != H1_IDLE && c->state != H1_LINGER)
 		c->shared->stats.timeouts++;
 	switch (c->state) {
@@ -469,7 +555,7 @@ static void on_expired(struct conn *conn)
 		if (c->waits_for == WAIT_CONTENT)
 			refuse(c, 408, "the request's content took too long");
 		else
-			conn_close(c->conn, "client takes nothing");
+			conn_close(c->conn, "client takes too little");
 		break;
 	case H1_TUNNEL: conn_close(c->conn, "tunnel idle"); break;
 	default: conn_close(c->conn, NULL);
@@ -491,6 +577,7 @@ static int on_begin(struct conn *conn)
 	conn->proto = c;
 	inbox_init(&c->in, &shared->blocks, &shared->big_blocks);
 	outbox_init(&c->out, &shared->blocks, &shared->big_blocks);
+	conn_waits(conn);
 	deadline_set(&conn->deadline, shared->config.head_timeout_ms);
 	watch(c);
 	return 0;

@@ -14,12 +14,13 @@
 	(3 * INBOX_BLOCK_BYTES) /* the largest head and a block of content behind it */
 #define IDLE_BLOCKS_MAX 256	/* 4 MiB kept by a quiet process */
 #define IDLE_OBJECTS_MAX 256
+#define EVICTED_MAX 64 /* in one turn; a listener accepts 16 */
 
 /* Connections from one address (IPv6: one /64, which is what one customer gets). */
 struct account {
+	struct conn_account counts;
 	uint8_t key[9];
 	uint8_t key_len;
-	uint32_t open;
 };
 
 struct port {
@@ -38,7 +39,6 @@ struct server {
 	struct pool account_pool;
 	bool (*reserved)(void *arg, const struct addr *peer);
 	void *reserved_arg;
-	bool paused;
 	/* draining */
 	void (*drained)(void *arg); /* NULL once called */
 	void *drained_arg;
@@ -54,9 +54,11 @@ void server_config_default(struct server_config *c)
 		.idle_timeout_ms = 75000,
 		.body_timeout_ms = 30000,
 		.write_timeout_ms = 30000,
+		.min_rate = 512,
 		.tunnel_idle_ms = 3600000,
 		.max_connections = 16384,
 		.max_per_address = 4096,
+		.max_tunnels_per_address = 1024,
 	};
 }
 
@@ -83,7 +85,7 @@ static struct slice account_slice(const struct account *a)
 
 /* Counts one more connection: false when the address has its share. <*out> is NULL when nothing is
  * counted for it. */
-static bool account_open(struct server *s, const struct addr *peer, struct account **out)
+static bool account_open(struct server *s, const struct addr *peer, struct conn_account **out)
 {
 	struct account key, *a;
 
@@ -97,19 +99,21 @@ static bool account_open(struct server *s, const struct addr *peer, struct accou
 		if (!a)
 			return false;
 		*a = key;
-		a->open = 0;
+		a->counts = (struct conn_account){ 0 };
 		map_put(&s->accounts, account_slice(a), a);
 	}
-	if (a->open >= s->shared.config.max_per_address)
+	if (a->counts.open >= s->shared.config.max_per_address)
 		return false;
-	a->open++;
-	*out = a;
+	a->counts.open++;
+	*out = &a->counts;
 	return true;
 }
 
-static void account_close(struct server *s, struct account *a)
+static void account_close(struct server *s, struct conn_account *counts)
 {
-	if (!a || --a->open > 0)
+	struct account *a = CONTAINER_OF(counts, struct account, counts);
+
+	if (!counts || --counts->open > 0)
 		return;
 	map_del(&s->accounts, account_slice(a));
 	pool_put(&s->account_pool, a);
@@ -117,15 +121,20 @@ static void account_close(struct server *s, struct account *a)
 
 /* ---- connections ---- */
 
-static void set_paused(struct server *s, bool paused)
+/* With every place taken by somebody who works, the next ones wait in the kernel. */
+static void on_room(struct conn_shared *shared)
 {
-	if (s->paused == paused)
+	struct server *s = CONTAINER_OF(shared, struct server, shared);
+	bool full = shared->stats.open >= shared->config.max_connections &&
+		    list_empty(&shared->waiting);
+
+	if (shared->full == full)
 		return;
-	s->paused = paused;
+	shared->full = full;
 	LIST_FOR_EACH(p, &s->ports, struct port, link) {
 		if (!p->listener)
 			continue;
-		if (paused)
+		if (full)
 			listener_pause(p->listener);
 		else
 			listener_resume(p->listener);
@@ -139,9 +148,22 @@ static void on_gone(struct conn *c)
 	list_remove(&c->link);
 	account_close(s, c->account);
 	s->shared.stats.open--;
-	set_paused(s, false);
+	on_room(c->shared);
 	if (s->drained && list_empty(&s->conns))
 		loop_later(s->shared.loop, &s->drain_check);
+}
+
+/* Who waits longest without a request in progress makes room, be it idle, silent or slow with its
+ * head; false: nobody waits. */
+static bool evict(struct server *s)
+{
+	struct conn *c = LIST_FIRST(&s->shared.waiting, struct conn, waiting_link);
+
+	if (!c)
+		return false;
+	s->shared.stats.evicted++;
+	conn_close(c, NULL);
+	return true;
 }
 
 /* A tenth of the table is for reserved peers: a flood of others cannot starve them. */
@@ -149,10 +171,12 @@ static bool has_place(struct server *s, const struct port *p, const struct addr 
 {
 	uint32_t max = s->shared.config.max_connections;
 
-	if (s->shared.stats.open >= max)
-		return false;
-	return s->shared.stats.open < max - max / 10 || p->is_unix ||
-	       (s->reserved && s->reserved(s->reserved_arg, peer));
+	if (s->shared.stats.open < max - max / 10)
+		return true;
+	if (s->shared.stats.open < max &&
+	    (p->is_unix || (s->reserved && s->reserved(s->reserved_arg, peer))))
+		return true;
+	return evict(s);
 }
 
 static bool is_local_user(int fd)
@@ -174,18 +198,19 @@ static void on_accept(void *arg, int take_fd, const struct addr *addr)
 		.local_user = p->is_unix && is_local_user(take_fd),
 		.listener = p->tag,
 	};
-	struct account *a = NULL;
+	struct conn_account *a = NULL;
 	struct conn *c;
 
 	if (p->is_unix) /* who connects has no path of its own */
 		memcpy(peer.addr.text, "unix", sizeof("unix"));
-	if (!has_place(s, p, addr)) {
-		s->shared.stats.refused_full++;
+	if (!account_open(s, addr, &a)) {
+		s->shared.stats.refused_address++;
 		close(take_fd);
 		return;
 	}
-	if (!account_open(s, addr, &a)) {
-		s->shared.stats.refused_address++;
+	if (!has_place(s, p, addr)) {
+		account_close(s, a);
+		s->shared.stats.refused_full++;
 		close(take_fd);
 		return;
 	}
@@ -198,8 +223,8 @@ static void on_accept(void *arg, int take_fd, const struct addr *addr)
 	c->account = a;
 	list_push_back(&s->conns, &c->link);
 	s->shared.stats.accepted++;
-	if (++s->shared.stats.open >= s->shared.config.max_connections)
-		set_paused(s, true);
+	s->shared.stats.open++;
+	on_room(&s->shared);
 	conn_start(c);
 }
 
@@ -258,16 +283,17 @@ static void init_pools(struct server *s)
 	uint32_t max = s->shared.config.max_connections;
 	uint32_t blocks = max < UINT32_MAX / 3 ? 3 * max : max;
 
-	pool_init(&s->shared.conns, "connections", sizeof(struct conn), max,
+	/* Those that made room live on until their turn ends. */
+	pool_init(&s->shared.conns, "connections", sizeof(struct conn), max + EVICTED_MAX,
 		  MIN(max, IDLE_OBJECTS_MAX));
-	pool_init(&s->shared.h1s, "HTTP/1 connections", sizeof(struct h1), max,
+	pool_init(&s->shared.h1s, "HTTP/1 connections", sizeof(struct h1), max + EVICTED_MAX,
 		  MIN(max, IDLE_OBJECTS_MAX));
 	pool_init(&s->shared.exchanges, "exchanges", sizeof(struct exchange), max,
 		  MIN(max, IDLE_OBJECTS_MAX));
 	pool_init(&s->shared.blocks, "blocks", INBOX_BLOCK_BYTES, blocks,
 		  MIN(blocks, IDLE_BLOCKS_MAX));
 	pool_init(&s->shared.big_blocks, "big blocks", BIG_BLOCK_BYTES, MAX(max / 4, 16), 8);
-	pool_init(&s->account_pool, "client addresses", sizeof(struct account), max,
+	pool_init(&s->account_pool, "client addresses", sizeof(struct account), max + 1,
 		  MIN(max, IDLE_OBJECTS_MAX));
 }
 
@@ -285,11 +311,13 @@ int server_create(struct server **out, struct loop *l, const struct server_confi
 	s->shared.config = *c;
 	s->shared.handler = *h;
 	s->shared.gone = on_gone;
+	s->shared.room = on_room;
 	crypto_random(s->shared.ids.seed, sizeof(s->shared.ids.seed));
 	s->reserved = reserved;
 	s->reserved_arg = arg;
 	list_init(&s->ports);
 	list_init(&s->conns);
+	list_init(&s->shared.waiting);
 	hash_key_random(&key);
 	map_init(&s->accounts, &key);
 	init_pools(s);

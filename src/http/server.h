@@ -16,16 +16,25 @@ struct server_config {
 	uint32_t body_timeout_ms; /* no body byte for this long while we want some: 30 s */
 	uint32_t write_timeout_ms; /* no byte taken by the client for this long while we have some:
 				      30 s */
-	uint32_t tunnel_idle_ms;   /* 1 h */
-	uint32_t max_connections;  /* all listeners together; a tenth is reserved for <reserved>
+	/* Bytes a second: less than this, averaged over the timeout above, of what we wait for, is
+	 * a client that holds us on purpose. 0 = any byte will do. 512: a tenth of what GPRS gives,
+	 * so that one that stalls for most of the time still passes; and with what a request may
+	 * hold, a connection costs its owner more than it costs us. */
+	uint32_t min_rate;
+	uint32_t tunnel_idle_ms;  /* 1 h */
+	uint32_t max_connections; /* all listeners together; a tenth is reserved for <reserved>
 				      peers */
-	uint32_t max_per_address;  /* per client address; 0 = no limit */
+	uint32_t max_per_address; /* per client address; 0 = no limit */
+	uint32_t max_tunnels_per_address; /* of them, open or asked for; 0 = no limit */
 	bool trust_request_id; /* keep a client's X-Request-ID when it is 1..36 of [A-Za-z0-9._-] */
 };
 void server_config_default(struct server_config *c);
 
 struct server_stats {
 	uint64_t accepted, refused_full, refused_address, requests, bad_requests, timeouts, aborted;
+	uint64_t evicted;  /* closed without a request in progress, to make room for others */
+	uint64_t too_slow; /* cut below the minimum rate; counted in timeouts too */
+	uint64_t refused_tunnels;
 	uint32_t open, idle; /* connections */
 };
 

@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -62,6 +64,15 @@ static void on_io(struct ev_loop *ev, ev_io *w, int revents)
 	events &= s->want;
 	if (events)
 		s->ready(s->arg, events);	/* last: it may close the stream */
+}
+
+uint64_t stream_acked(const struct stream *s)
+{
+	int unsent = 0;
+
+	if (ioctl(s->io.fd, SIOCOUTQ, &unsent) < 0)
+		return s->bytes_out;
+	return s->bytes_out > (uint64_t)unsent ? s->bytes_out - (uint64_t)unsent : 0;
 }
 
 void stream_wait(struct stream *s, int events)

@@ -68,6 +68,9 @@ ssize_t stream_read(struct stream *s, void *p, size_t n);
  * full, wait for STREAM_WRITE. TLS packs small pieces into one record; what it did not take, after
  * -EAGAIN or otherwise, must be offered again first (it may have moved). */
 ssize_t stream_write(struct stream *s, const struct iovec *iov, int iovcnt);
+/* How many bytes of those that were written the peer has acknowledged; of TLS, less what frames those
+ * that it has not. One system call. */
+uint64_t stream_acked(const struct stream *s);
 /* What the owner waits for now. Cheap, call it at the end of every callback: adding interest
  * that is not armed costs one epoll_ctl; dropping interest costs nothing until an unwanted event
  * arrives (then it is disarmed). Bytes that are buffered inside TLS, where epoll cannot see them,

@@ -427,79 +427,6 @@ static void test_tunnel(void **state)
 	rig_stop(&rig);
 }
 
-static void short_limits(struct server_config *c)
-{
-	server_config_default(c);
-	c->head_timeout_ms = c->idle_timeout_ms = c->body_timeout_ms = c->write_timeout_ms =
-		c->tunnel_idle_ms = 60;
-}
-
-static void test_timeouts(void **state)
-{
-	struct server_config c;
-	int fd;
-
-	(void)state;
-	short_limits(&c);
-	rig_start(&rig, &c);
-	rig.script = RIG_ECHO;
-	/* Nothing said: closed without a word. */
-	fd = rig_connect(&rig);
-	assert_int_equal(rig_expect_end(&rig, fd), 0);
-	close(fd);
-	/* Half a head. */
-	fd = rig_connect(&rig);
-	rig_say(&rig, fd, "GET / HTTP/1.1\r\nHo");
-	rig_expect_start(&rig, fd, "HTTP/1.1 408 Request Timeout\r\n");
-	rig_expect_end(&rig, fd);
-	close(fd);
-	/* Half the content. */
-	fd = rig_connect(&rig);
-	rig_say(&rig, fd, "POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nab");
-	rig_expect_start(&rig, fd, "HTTP/1.1 408 Request Timeout\r\n");
-	rig_expect_end(&rig, fd);
-	close(fd);
-	assert_int_equal(rig.aborts, 1);
-	assert_int_equal(server_stats(rig.server)->timeouts, 3);
-	/* Idle after a request. */
-	fd = rig_connect(&rig);
-	rig.script = RIG_OK;
-	rig_say(&rig, fd, GET);
-	rig_expect_start(&rig, fd, OK);
-	assert_int_equal(rig_expect_end(&rig, fd), 0);
-	assert_int_equal(server_stats(rig.server)->timeouts, 3);
-	close(fd);
-	/* A handler that thinks has all the time. */
-	fd = rig_connect(&rig);
-	rig.script = RIG_WAIT;
-	rig_say(&rig, fd, GET);
-	PUMP_UNTIL(rig.loop, rig.x);
-	for (uint64_t t = loop_clock_us(); loop_clock_us() - t < 150000;)
-		ev_run(loop_ev(rig.loop), EVRUN_NOWAIT);
-	assert_non_null(rig.x);
-	close(fd);
-	PUMP_UNTIL(rig.loop, !rig.x);
-	/* A client that takes nothing is cut. */
-	rig.script = RIG_BIG;
-	rig.big_bytes = 12u << 20;
-	fd = rig_connect(&rig);
-	rig_say(&rig, fd, GET);
-	PUMP_UNTIL(rig.loop, rig.x);
-	PUMP_UNTIL(rig.loop, !rig.x);
-	assert_non_null(rig.why);
-	close(fd);
-	/* An idle tunnel. */
-	rig.script = RIG_TUNNEL;
-	fd = rig_connect(&rig);
-	rig_say(&rig, fd,
-		"GET / HTTP/1.1\r\n" HOST "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
-	PUMP_UNTIL(rig.loop, rig.x);
-	PUMP_UNTIL(rig.loop, !rig.x);
-	assert_string_equal(rig.why, "tunnel idle");
-	close(fd);
-	rig_stop(&rig);
-}
-
 static void test_aborts(void **state)
 {
 	int fd;
@@ -628,96 +555,6 @@ static void test_large_response_heads(void **state)
 	rig_stop(&rig);
 }
 
-static void test_caps(void **state)
-{
-	struct server_config c;
-	int fd[4];
-
-	(void)state;
-	server_config_default(&c);
-	c.max_connections = 3;
-	c.max_per_address = 2;
-	rig_start(&rig, &c);
-	rig.script = RIG_OK;
-	for (int i = 0; i < 2; i++) {
-		fd[i] = rig_connect(&rig);
-		rig_say(&rig, fd[i], GET);
-		rig_expect(&rig, fd[i], OK);
-	}
-	fd[2] = rig_connect(&rig);
-	rig_expect_end(&rig, fd[2]);
-	assert_int_equal(server_stats(rig.server)->refused_address, 1);
-	close(fd[2]);
-	close(fd[0]);
-	PUMP_UNTIL(rig.loop, server_stats(rig.server)->open == 1);
-	fd[0] = rig_connect(&rig);
-	rig_say(&rig, fd[0], GET);
-	rig_expect(&rig, fd[0], OK);
-	close(fd[0]);
-	close(fd[1]);
-	rig_stop(&rig);
-
-	/* At the cap nobody is turned away: the next ones wait in the kernel. */
-	c.max_connections = 1;
-	c.max_per_address = 0;
-	rig_start(&rig, &c);
-	rig.script = RIG_OK;
-	fd[0] = rig_connect(&rig);
-	rig_say(&rig, fd[0], GET);
-	rig_expect(&rig, fd[0], OK);
-	fd[1] = rig_connect(&rig);
-	rig_say(&rig, fd[1], GET);
-	rig_expect_silence(&rig, fd[1]);
-	close(fd[0]);
-	rig_expect(&rig, fd[1], OK);
-	assert_int_equal(server_stats(rig.server)->refused_full, 0);
-	close(fd[1]);
-	rig_stop(&rig);
-}
-
-static bool on_reserved(void *arg, const struct addr *peer)
-{
-	const bool *yes = arg;
-
-	assert_int_equal(peer->sa.ss_family, AF_INET);
-	return *yes;
-}
-
-/* The last tenth of the table is for reserved peers only. */
-static void test_reserved(void **state)
-{
-	struct exchange_handler h = { NULL, NULL };
-	bool reserved = false;
-	struct server_config c;
-	struct addr at;
-	struct err err;
-	int fd[11];
-
-	(void)state;
-	memset(&rig, 0, sizeof(rig));
-	server_config_default(&c);
-	c.max_connections = 10;
-	assert_int_equal(loop_create(&rig.loop, &err), 0);
-	assert_int_equal(
-		server_create(&rig.server, rig.loop, &c, &h, on_reserved, &reserved, &err), 0);
-	assert_int_equal(addr_parse(&at, SLICE("127.0.0.1:0"), &err), 0);
-	assert_int_equal(server_listen(rig.server, &at, NULL, NULL, &rig.at, &err), 0);
-	for (int i = 0; i < 9; i++)
-		fd[i] = rig_connect(&rig);
-	PUMP_UNTIL(rig.loop, server_stats(rig.server)->open == 9);
-	fd[9] = rig_connect(&rig);
-	rig_expect_end(&rig, fd[9]);
-	assert_int_equal(server_stats(rig.server)->refused_full, 1);
-	reserved = true;
-	fd[10] = rig_connect(&rig);
-	PUMP_UNTIL(rig.loop, server_stats(rig.server)->open == 10);
-	for (size_t i = 0; i < ARRAY_LEN(fd); i++)
-		close(fd[i]);
-	PUMP_UNTIL(rig.loop, server_stats(rig.server)->open == 0);
-	server_destroy(rig.server);
-	loop_destroy(rig.loop);
-}
-
 static void on_drained(void *arg)
 {
 	struct rig *r = arg;
@@ -808,13 +645,10 @@ int main(void)
 		cmocka_unit_test(test_back_pressure_out),
 		cmocka_unit_test(test_back_pressure_chunked),
 		cmocka_unit_test(test_tunnel),
-		cmocka_unit_test(test_timeouts),
 		cmocka_unit_test(test_aborts),
 		cmocka_unit_test(test_bad_requests),
 		cmocka_unit_test(test_inform),
 		cmocka_unit_test(test_large_response_heads),
-		cmocka_unit_test(test_caps),
-		cmocka_unit_test(test_reserved),
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_unix_socket),
 	};
