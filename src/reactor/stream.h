@@ -55,10 +55,8 @@ int stream_connect(struct stream *s, struct loop *l, const struct addr *to,
 int stream_connected(struct stream *s) MUST_CHECK;
 /* TLS: 0 done, -EAGAIN (stream_wait() for what *events says), else failed. Plain: 0 at once. */
 int stream_handshake(struct stream *s, int *events) MUST_CHECK;
-/* After the handshake: the ALPN protocol chosen ("http/1.1", "h2") or empty; the SNI name or
- * empty. Valid while open. */
+/* After the handshake: the ALPN protocol chosen ("http/1.1", "h2") or empty. Valid while open. */
 struct slice stream_alpn(const struct stream *s);
-struct slice stream_sni(const struct stream *s);
 
 /* Up to <n> bytes: >0; 0 at end of file (TLS: close_notify); -EAGAIN; -ECONNRESET for a TLS
  * stream cut without close_notify or an error. One system call at most in the plain case. After

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "reactor/crypto.h"
 #include "reactor/crypto_inner.h"
 #include "reactor/tls_inner.h"
@@ -15,12 +16,16 @@
 #define TICKET_ROTATE_MS (12u * 3600 * 1000)
 #define SESSION_LIFE_S (12 * 3600)	/* opens with [0] or, after one rotation, [1] */
 #define SNI_MAX_BYTES 255
+#define BLOCKS_KEPT 64	/* 1 MiB */
 #define CIPHERS_12 \
 	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:" \
 	"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:" \
 	"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 #define CIPHERS_13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define GROUPS "X25519:P-256"
+#define SIGNATURES \
+	"ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:ed25519:RSA-PSS+SHA256:RSA-PSS+SHA384:" \
+	"RSA-PSS+SHA512:RSA+SHA256:RSA+SHA384:RSA+SHA512"
 
 /* ---- the certificate by name ---- */
 
@@ -42,12 +47,6 @@ static int on_server_name(SSL *ssl, int *alert, void *arg)
 	t->picked = server->pick(server->pick_arg, slice_of(lower, sni.n));
 	if (!t->picked)
 		return SSL_TLSEXT_ERR_ALERT_FATAL;
-	free(t->sni);	/* from before a HelloRetryRequest */
-	t->sni = sni.n ? strdup(lower) : NULL;
-	if (sni.n && !t->sni) {
-		*alert = SSL_AD_INTERNAL_ERROR;
-		return SSL_TLSEXT_ERR_ALERT_FATAL;
-	}
 	return SSL_TLSEXT_ERR_OK;
 }
 
@@ -67,13 +66,14 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_bytes
 		   const unsigned char *offered, unsigned offered_bytes, void *arg)
 {
 	struct tls_server *server = arg;
+	struct stream_tls *t = SSL_get_app_data(ssl);
 	unsigned char *chosen;
 
-	(void)ssl;
 	if (SSL_select_next_proto(&chosen, out_bytes, server->alpn, server->alpn_bytes, offered,
 				  offered_bytes) != OPENSSL_NPN_NEGOTIATED)
 		return SSL_TLSEXT_ERR_ALERT_FATAL; /* no_application_protocol, RFC 7301 §3.2 */
 	*out = chosen;
+	t->alpn = slice_of(chosen, *out_bytes);	/* in our list */
 	return SSL_TLSEXT_ERR_OK;
 }
 
@@ -157,6 +157,44 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 	return 0;
 }
 
+/* ---- for the time after the handshake, see tls13.c ---- */
+
+/* "LABEL client-random secret" in hex, for each secret as it is made. */
+static void on_secret(const SSL *ssl, const char *line)
+{
+	struct stream_tls *t = SSL_get_app_data(ssl);
+	struct slice rest, random, label = slice_split(slice_str(line), ' ', &rest), secret;
+	struct tls_keys *k = slice_eq(label, SLICE("CLIENT_TRAFFIC_SECRET_0"))   ? &t->rx
+			     : slice_eq(label, SLICE("SERVER_TRAFFIC_SECRET_0")) ? &t->tx
+										 : NULL;
+
+	random = slice_split(rest, ' ', &secret);
+	(void)random;
+	if (k && (secret.n > 2 * sizeof(k->secret) ||
+		  text_unhex(secret, k->secret, secret.n / 2)))
+		t->failed = -EPROTO;
+}
+
+/* Each ticket is one record under the final keys, sent before they are ours. */
+static void on_message(int ours, int version, int type, const void *p, size_t n, SSL *ssl,
+		       void *arg)
+{
+	struct stream_tls *t = SSL_get_app_data(ssl);
+
+	(void)version;
+	(void)arg;
+	if (ours && type == SSL3_RT_HANDSHAKE && n > 0 &&
+	    *(const uint8_t *)p == SSL3_MT_NEWSESSION_TICKET)
+		t->tickets++;
+}
+
+static bool make_suites(struct tls_server *t)
+{
+	return tls_suite_init(&t->suites[0], 0x1301, "AES-128-GCM", "SHA256", 32) &&
+	       tls_suite_init(&t->suites[1], 0x1302, "AES-256-GCM", "SHA384", 48) &&
+	       tls_suite_init(&t->suites[2], 0x1303, "ChaCha20-Poly1305", "SHA256", 32);
+}
+
 /* ---- the context ---- */
 
 static bool configure(struct tls_server *t)
@@ -169,17 +207,19 @@ static bool configure(struct tls_server *t)
 	SSL_CTX_clear_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
 	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 				      SSL_MODE_RELEASE_BUFFERS);
-	SSL_CTX_set_read_ahead(ctx, 1);	/* a record's head and body in one read(2) */
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);	/* tickets hold all state */
 	SSL_CTX_set_timeout(ctx, SESSION_LIFE_S);
 	SSL_CTX_set_max_early_data(ctx, 0);
 	SSL_CTX_set_tlsext_servername_callback(ctx, on_server_name);
 	SSL_CTX_set_tlsext_servername_arg(ctx, t);
 	SSL_CTX_set_cert_cb(ctx, on_certificate, NULL);
+	SSL_CTX_set_keylog_callback(ctx, on_secret);
+	SSL_CTX_set_msg_callback(ctx, on_message);
 	return SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 &&
 	       SSL_CTX_set_cipher_list(ctx, CIPHERS_12) == 1 &&
 	       SSL_CTX_set_ciphersuites(ctx, CIPHERS_13) == 1 &&
 	       SSL_CTX_set1_groups_list(ctx, GROUPS) == 1 &&
+	       SSL_CTX_set1_sigalgs_list(ctx, SIGNATURES) == 1 &&
 	       SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"temps", 5) == 1 &&
 	       SSL_CTX_set_num_tickets(ctx, 1) == 1 &&
 	       SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket) == 1;
@@ -200,7 +240,8 @@ int tls_server_create(struct tls_server **out, struct loop *l, const char *const
 	t->ctx = SSL_CTX_new(TLS_server_method());
 	t->bio = tls_bio_method();
 	t->ticket_cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
-	if (!t->ctx || !t->bio || !t->ticket_cipher || !configure(t))
+	pool_init(&t->blocks, "TLS blocks", TLS_BLOCK_BYTES, UINT32_MAX, BLOCKS_KEPT);
+	if (!t->ctx || !t->bio || !t->ticket_cipher || !make_suites(t) || !configure(t))
 		rc = crypto_fail(err, -EIO, "set up TLS");
 	else
 		rc = set_alpn(t, alpn, err);
@@ -220,6 +261,9 @@ void tls_server_destroy(struct tls_server *t)
 	SSL_CTX_free(t->ctx);
 	BIO_meth_free(t->bio);
 	EVP_CIPHER_free(t->ticket_cipher);
+	for (size_t i = 0; i < TLS_SUITES; i++)
+		tls_suite_fini(&t->suites[i]);
+	pool_fini(&t->blocks);
 	crypto_wipe(t->tickets, sizeof(t->tickets));
 	free(t->alpn);
 	free(t);

@@ -304,39 +304,36 @@ static void print(const char *name, const struct door_counts *n)
 		(double)n->epoll_ctls / requests, (double)n->epoll_waits / requests);
 }
 
-static void plain(void **state)
+/* A block of log lines is shared by a few hundred requests; everything else must be nothing, or
+ * four. */
+static void costs_nothing_more(const char *name, bool tls)
 {
 	const uint64_t requests = ROUNDS * CONNS;
 	struct door_counts n;
 	struct world w;
 
-	(void)state;
-	start(&w, false);
+	start(&w, tls);
 	n = count(&w);
-	print("HTTP", &n);
+	print(name, &n);
 	stop(&w);
 	if (!COUNTING)
 		return;
-	/* A block of log lines is shared by a few hundred requests; everything else must be
-	 * nothing, or four. */
 	assert_true(n.mallocs * 200 < requests);
 	assert_int_equal(n.epoll_ctls, 0);
 	assert_true(n.io_calls * 100 <= requests * 402);
 	assert_true(n.epoll_waits <= requests);
 }
 
+static void plain(void **state)
+{
+	(void)state;
+	costs_nothing_more("HTTP", false);
+}
+
 static void tls(void **state)
 {
-	struct door_counts n;
-	struct world w;
-
 	(void)state;
-	start(&w, true);
-	n = count(&w);
-	print("HTTPS", &n);
-	stop(&w);
-	if (COUNTING)
-		assert_int_equal(n.epoll_ctls, 0);
+	costs_nothing_more("HTTPS", true);
 }
 
 int main(void)

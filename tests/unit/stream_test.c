@@ -355,7 +355,6 @@ static void plain_needs_no_handshake(void **state)
 	assert_int_equal(stream_handshake(&f.s, &events), 0);
 	assert_int_equal(events, 0);
 	assert_int_equal(stream_alpn(&f.s).n, 0);
-	assert_int_equal(stream_sni(&f.s).n, 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -244,11 +244,11 @@ static int teardown(void **state)
 /* ---- handshakes ---- */
 
 static const struct {
-	const char *sni, *asked, *common_name, *told;
+	const char *sni, *asked, *common_name;
 } name_cases[] = {
-	{ "a.example.test", "a.example.test", "a.example.test", "a.example.test" },
-	{ "B.Example.TEST", "b.example.test", "b.example.test", "b.example.test" },
-	{ NULL,             "",               "a.example.test", "" },
+	{ "a.example.test", "a.example.test", "a.example.test" },
+	{ "B.Example.TEST", "b.example.test", "b.example.test" },
+	{ NULL,             "",               "a.example.test" },
 };
 
 static void certificate_by_name(void **state)
@@ -267,7 +267,6 @@ static void certificate_by_name(void **state)
 		X509_free(cert);
 		CHECK_STR(row, f.asked, name_cases[i].asked);
 		CHECK_STR(row, cn, name_cases[i].common_name);
-		CHECK_SLICE(row, stream_sni(&f.s), name_cases[i].told);
 		disconnect();
 	}
 	assert_int_equal(stream_counters(f.loop)->tls_handshakes, ARRAY_LEN(name_cases));
@@ -472,44 +471,55 @@ static void partial_writes_go_on(void **state)
 	assert_int_equal(f.s.bytes_out, total);
 }
 
-/* OpenSSL answers each of these inside one SSL_read(): a flood of them must leave the loop its
- * turns. */
-static void key_updates_do_not_own_the_loop(void **state)
+static void update_client_keys(unsigned times, int type)
 {
-	static char wire[1 << 20];
-	BIO *pipe = BIO_new(BIO_s_mem());
-	size_t total = 0, sent = 0;
-	unsigned reads;
-	ssize_t n;
+	for (unsigned i = 0; i < times; i++) {
+		assert_int_equal(SSL_key_update(f.client, type), 1);
+		assert_int_equal(SSL_do_handshake(f.client), 1);
+	}
+}
+
+/* New keys both ways, and the answer comes before anything else that we say. */
+static void keys_are_updated(void **state)
+{
+	char b[64];
+
+	(void)state;
+	connect_pair("a.example.test", NULL);
+	f.mode = ECHO;
+	handshake();
+	for (int round = 0; round < 3; round++) {
+		update_client_keys(2, SSL_KEY_UPDATE_REQUESTED);
+		client_says("with new keys", 13);
+		PUMP_UNTIL(f.loop, client_hears(b, sizeof(b)) == 13);
+		assert_memory_equal(b, "with new keys", 13);
+	}
+	/* After as many records as one key may seal, we change it by ourselves. */
+	f.s.tls->tx.sequence = 1u << 24;
+	client_says("old", 3);
+	pump_idle(f.loop);
+	assert_in_range(f.s.tls->tx.sequence, 1, 2);
+}
+
+/* Records without content: a few are fine, a stream of them is not, and it never owns the loop. */
+static void idle_records_are_bounded(void **state)
+{
+	uint64_t reads;
 
 	(void)state;
 	connect_pair("a.example.test", NULL);
 	f.mode = EAT;
 	handshake();
-	SSL_set0_wbio(f.client, pipe);
-	for (int i = 0; i < 6000; i++) {
-		assert_int_equal(SSL_key_update(f.client, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
-		assert_int_equal(SSL_do_handshake(f.client), 1);
+	for (int round = 0; round < 4; round++) {
+		update_client_keys(32, SSL_KEY_UPDATE_NOT_REQUESTED);
+		client_says("x", 1);
 	}
-	client_says("x", 1);
-	n = BIO_read(pipe, wire, sizeof(wire));
-	total = (size_t)n;
-	assert_in_range(total, 100000, sizeof(wire) - 1);
-	n = write(f.peer, wire, total);
-	assert_true(n > 0);
-	sent = (size_t)n;
-	reads = f.reads;
-	while (f.eaten == 0) {
-		size_t before = stream_counters(f.loop)->reads;
-
-		ev_run(loop_ev(f.loop), EVRUN_NOWAIT);
-		assert_true(stream_counters(f.loop)->reads - before <= 12);
-		n = write(f.peer, wire + sent, total - sent);
-		sent += n > 0 ? (size_t)n : 0;
-		assert_true(f.reads - reads < 1000);
-		assert_int_equal(f.end, 1);
-	}
-	assert_true(f.reads - reads > 1);
+	PUMP_UNTIL(f.loop, f.eaten == 4);
+	reads = stream_counters(f.loop)->reads;
+	update_client_keys(33, SSL_KEY_UPDATE_NOT_REQUESTED);
+	PUMP_UNTIL(f.loop, f.end != 1);
+	assert_int_equal(f.end, -ECONNRESET);
+	assert_in_range(stream_counters(f.loop)->reads - reads, 1, 4);
 }
 
 static void small_pieces_share_a_record(void **state)
@@ -567,6 +577,8 @@ static void steady_state_is_counted(void **state)
 	assert_int_equal(after.reads - before.reads, ROUNDS);
 	assert_int_equal(after.writes - before.writes, ROUNDS);
 	assert_int_equal(after.interest_changes, before.interest_changes);
+	if (mallocs_counted)
+		assert_int_equal(by_us, 0);
 }
 
 /* ---- ends ---- */
@@ -680,7 +692,8 @@ int main(void)
 		TEST(bytes_inside_tls_wake_the_owner),
 		TEST(half_a_record_does_not_spin),
 		TEST(partial_writes_go_on),
-		TEST(key_updates_do_not_own_the_loop),
+		TEST(keys_are_updated),
+		TEST(idle_records_are_bounded),
 		TEST(small_pieces_share_a_record),
 		TEST(steady_state_is_counted),
 		TEST(close_notify_is_an_end),
