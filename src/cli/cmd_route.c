@@ -38,8 +38,8 @@ static char *split_host(const char *arg, const char **path)
 	return slash ? xstrndup(arg, (size_t)(slash - arg)) : xstrdup(arg);
 }
 
-/* Adds a static route (<targets>), or changes its policies (NULL). */
-static int route_write(struct cli *c, const char *arg, char *const *targets, const struct opt_list *policy)
+/* Adds a static route, or changes one: what is not given stays. */
+static int route_write(struct cli *c, bool add, const char *arg, char *const *targets, const struct opt_list *policy)
 {
 	struct json *doc = NULL;
 	struct json_out o;
@@ -53,7 +53,7 @@ static int route_write(struct cli *c, const char *arg, char *const *targets, con
 	json_obj(&o, NULL);
 	json_put_str(&o, "host", host);
 	json_put_str(&o, "path", path);
-	if (targets) {
+	if (add || *targets) {
 		json_arr(&o, "targets");
 		for (; *targets; targets++)
 			json_put_str(&o, NULL, *targets);
@@ -62,11 +62,11 @@ static int route_write(struct cli *c, const char *arg, char *const *targets, con
 	code = cli_put_policy(c, &o, policy);
 	json_obj_end(&o);
 	if (code < 0)
-		code = cli_call(c, targets ? "POST" : "PATCH", "/api/routes", body.data, &doc);
+		code = cli_call(c, add ? "POST" : "PATCH", "/api/routes", body.data, &doc);
 	if (code == EXIT_DONE && c->globals.json)
 		cli_print_json(doc);
 	else if (code == EXIT_DONE)
-		printf("route %s%s %s\n", host, path, targets ? "added" : "changed");
+		printf("route %s%s %s\n", host, path, add ? "added" : "changed");
 	json_free(doc);
 	explicit_bzero(body.data, body.len);
 	buf_fini(&body);
@@ -80,20 +80,20 @@ static int route_add(struct cli *c, int argc, char **argv)
 	const struct opt opts[] = { OPT_POLICY(&policy), { 0 } };
 	int code = cli_parse(c, argc, argv, opts, 1, OPT_LIST_MAX);
 
-	return code >= 0 ? code : route_write(c, argv[0], argv + 1, &policy);
+	return code >= 0 ? code : route_write(c, true, argv[0], argv + 1, &policy);
 }
 
 static int route_set(struct cli *c, int argc, char **argv)
 {
 	struct opt_list policy = { 0 };
 	const struct opt opts[] = { OPT_POLICY(&policy), { 0 } };
-	int code = cli_parse(c, argc, argv, opts, 1, 1);
+	int code = cli_parse(c, argc, argv, opts, 1, OPT_LIST_MAX);
 
 	if (code >= 0)
 		return code;
-	if (!policy.n)
-		return cli_usage(c, "nothing to change: give --policy KEY=VALUE");
-	return route_write(c, argv[0], NULL, &policy);
+	if (!policy.n && !argv[1])
+		return cli_usage(c, "nothing to change: give --policy KEY=VALUE, or where it leads");
+	return route_write(c, false, argv[0], argv + 1, &policy);
 }
 
 static int route_rm(struct cli *c, int argc, char **argv)
@@ -141,9 +141,9 @@ static int cert_ls(struct cli *c, int argc, char **argv)
 }
 
 const struct command command_route_ls = { "route ls", "[options]", "List what the front door serves", route_ls };
-const struct command command_route_add = { "route add", "HOST[/PATH] http://ADDRESS:PORT… [--policy KEY=VALUE]…",
+const struct command command_route_add = { "route add", "HOST[/PATH] http://ADDRESS:PORT[,weight=N]… [--policy KEY=VALUE]…",
 					   "Send a host to literal addresses, without a container", route_add };
-const struct command command_route_set = { "route set", "HOST[/PATH] --policy KEY=VALUE…", "Change the policies of a static route",
+const struct command command_route_set = { "route set", "HOST[/PATH] [http://ADDRESS:PORT[,weight=N]…] [--policy KEY=VALUE]…", "Change where a static route leads, or its policies",
 					   route_set };
 const struct command command_route_rm = { "route rm", "HOST[/PATH] [--yes]", "Remove a static route", route_rm };
 const struct command command_cert_ls = { "cert ls", "[options]", "List the certificates", cert_ls };

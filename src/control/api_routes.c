@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
+#include "base/target.h"
 #include "control/api.h"
 #include "control/console.h"
 #include "control/dataplane.h"
@@ -13,6 +13,27 @@
 #include "control/view.h"
 
 #define TARGETS_MAX 100
+
+static void put_endpoint(struct json_out *o, const struct endpoint *e)
+{
+	struct endpoint_view v;
+
+	endpoint_view(e, &v);
+	json_obj(o, NULL);
+	json_put_str(o, "address", v.at->text);
+	json_put_str(o, "state", endpoint_state_name(v.state));
+	json_put_int(o, "weight", v.weight);
+	json_put_int(o, "in_flight", v.in_flight);
+	json_put_int(o, "tunnels", v.tunnels);
+	json_put_int(o, "requests", (int64_t)v.requests);
+	json_put_int(o, "failures", (int64_t)v.failures);
+	json_put_int(o, "ejections", (int64_t)v.ejections);
+	json_put_int(o, "half_open", (int64_t)v.half_open);
+	json_put_int(o, "recoveries", (int64_t)v.recoveries);
+	json_put_int(o, "checks_passed", (int64_t)v.checks_passed);
+	json_put_int(o, "checks_failed", (int64_t)v.checks_failed);
+	json_obj_end(o);
+}
 
 static void put_counts(struct json_out *o, const struct control *c, const char *host,
 		       const char *path, struct upstream *u)
@@ -27,6 +48,19 @@ static void put_counts(struct json_out *o, const struct control *c, const char *
 	json_obj(o, "endpoints");
 	json_put_int(o, "in", up.in);
 	json_put_int(o, "total", up.endpoints);
+	json_put_int(o, "waiting", up.holding);
+	json_put_int(o, "retries", (int64_t)up.retries);
+	json_put_int(o, "ejections", (int64_t)up.ejections);
+	json_put_int(o, "recoveries", (int64_t)up.recoveries);
+	json_put_int(o, "queued", (int64_t)up.queued);
+	json_put_int(o, "queue_timeouts", (int64_t)up.queue_timeouts);
+	json_put_int(o, "queue_refused", (int64_t)up.queue_refused);
+	json_put_int(o, "sticky_hits", (int64_t)up.sticky_hits);
+	json_put_int(o, "sticky_misses", (int64_t)up.sticky_misses);
+	json_arr(o, "items");
+	for (const struct endpoint *e = NULL; u && (e = upstream_next(u, e));)
+		put_endpoint(o, e);
+	json_arr_end(o);
 	json_obj_end(o);
 }
 
@@ -127,28 +161,32 @@ static char *domain_of(struct api_request *r, struct slice host, struct slice pa
 	return xasprintf("%s%.*s", lower, SLICE_ARG(path));
 }
 
-static int check_targets(const struct strs *targets, const struct pairs *policy, struct err *err)
+static int check_targets(const struct strs *targets, struct err *err)
 {
-	struct addr at;
+	struct target *seen = xcalloc(targets->n ? targets->n : 1, sizeof(*seen));
+	int rc = 0;
 
+	for (size_t i = 0; !rc && i < targets->n; i++) {
+		rc = target_parse(&seen[i], slice_str(targets->items[i]), err);
+		for (size_t j = 0; !rc && j < i; j++)
+			if (strcmp(seen[i].at.text, seen[j].at.text) == 0)
+				rc = err_say(err, -EINVAL, "member \"targets\": %s is there twice",
+					     seen[i].at.text);
+	}
+	free(seen);
+	return rc;
+}
+
+static int check_route(const struct strs *targets, const struct pairs *policy, struct err *err)
+{
 	if (!targets->n && !pairs_get(policy, "redirect"))
 		return err_say(
 			err, -EINVAL,
 			"member \"targets\": expected at least one \"http://ADDRESS:PORT\", or policy \"redirect\"");
-	for (size_t i = 0; i < targets->n; i++) {
-		struct slice s = slice_str(targets->items[i]);
-
-		if (!slice_starts(s, SLICE("http://")) ||
-		    addr_parse(&at, slice_of(s.p + 7, s.n - 7), NULL) || !addr_port(&at))
-			return err_say(
-				err, -EINVAL,
-				"member \"targets\": \"%.100s\" is not http://ADDRESS:PORT with a literal address",
-				targets->items[i]);
-	}
-	return 0;
+	return check_targets(targets, err);
 }
 
-/* A static route being added, or its policies being changed. */
+/* A static route being added, or changed. */
 struct write {
 	struct command *cmd;
 	enum event_type type;
@@ -265,8 +303,9 @@ static void write_route(struct api_request *r, enum event_type type, const struc
 		/* answered */
 	} else if (policies_read(&w->changes, add ? &none : policy_now(r->app, w->domain), j,
 				 &err) ||
-		   (add && (strs_load(&w->targets, j, "targets", TARGETS_MAX, &err) ||
-			    check_targets(&w->targets, &w->changes, &err)))) {
+		   strs_load(&w->targets, j, "targets", TARGETS_MAX, &err) ||
+		   (add ? check_route(&w->targets, &w->changes, &err)
+			: check_targets(&w->targets, &err))) {
 		api_invalid(r, &err);
 	} else {
 		write_begin(r, w);

@@ -438,8 +438,7 @@ static struct route_host *host_find(const struct dataplane *d, const char *host,
 }
 
 static struct route_host *host_add(struct dataplane *d, const struct effect_host *e,
-				   struct route_app *app, struct upstream *fixed,
-				   char *take_targets)
+				   struct route_app *app, struct upstream *fixed)
 {
 	struct route_host *h = xcalloc(1, sizeof(*h));
 	int rc;
@@ -449,7 +448,6 @@ static struct route_host *host_add(struct dataplane *d, const struct effect_host
 	h->key = host_key(e->host, e->path);
 	h->app = app;
 	h->fixed = fixed;
-	h->targets = take_targets;
 	h->named = true;
 	if (app)
 		app->hosts++;
@@ -473,7 +471,7 @@ void dataplane_host_set(struct dataplane *d, const struct effect_host *e)
 	a = app_get(d, e->app);
 	if (h)
 		host_free(d, h);
-	host_add(d, e, a, NULL, NULL);
+	host_add(d, e, a, NULL);
 }
 
 static char *join_targets(const struct strs *targets)
@@ -486,42 +484,48 @@ static char *join_targets(const struct strs *targets)
 	return buf_steal(&b);
 }
 
-static void add_target(struct upstream *u, const char *target)
+static void lead_to(struct dataplane *d, struct upstream *u, const struct strs *texts)
 {
-	struct slice s = slice_str(target);
-	struct addr at;
+	struct target *targets = xcalloc(texts->n ? texts->n : 1, sizeof(*targets));
 	struct err err;
+	size_t n = 0;
 
-	if (slice_starts(s, SLICE("http://")))
-		s = slice_of(s.p + 7, s.n - 7);
-	if (addr_parse(&at, s, &err))
-		log_error("target %s of %s: %s", target, upstream_name(u), err.text);
-	else
-		endpoint_add(u, &at, "", 0);
+	/* They were checked when they came. */
+	for (size_t i = 0; i < texts->n; i++) {
+		if (target_parse(&targets[n], slice_str(texts->items[i]), &err))
+			log_error("target of %s: %s", upstream_name(u), err.text);
+		else
+			n++;
+	}
+	upstream_set_targets(u, targets, n, d->config.request_drain_ms, d->config.tunnel_drain_ms);
+	free(targets);
 }
 
 void dataplane_host_static(struct dataplane *d, const struct effect_host *e)
 {
 	struct route_host *h = host_find(d, e->host, e->path);
 	char *targets = join_targets(&e->targets), *name;
-	struct upstream *u;
 
-	if (h && h->targets && strcmp(h->targets, targets) == 0) {
-		h->named = true;
-		if (!pairs_eq(&h->policy, &e->policy))
-			set_policy(h->fixed, &h->policy, &e->policy, e->host, false);
+	if (h && !h->fixed) {
+		host_free(d, h);
+		h = NULL;
+	}
+	if (!h) {
+		name = host_key(e->host, e->path);
+		h = host_add(d, e, NULL, upstream_create(d->front, name, NULL));
+		free(name);
+	}
+	h->named = true;
+	/* The policy first: what is new begins with it. */
+	if (!pairs_eq(&h->policy, &e->policy))
+		set_policy(h->fixed, &h->policy, &e->policy, e->host, false);
+	if (h->targets && strcmp(h->targets, targets) == 0) {
 		free(targets);
 		return;
 	}
-	if (h)
-		host_free(d, h);
-	name = host_key(e->host, e->path);
-	u = upstream_create(d->front, name, NULL);
-	for (size_t i = 0; i < e->targets.n; i++)
-		add_target(u, e->targets.items[i]);
-	h = host_add(d, e, NULL, u, targets);
-	set_policy(u, &h->policy, &e->policy, e->host, false);
-	free(name);
+	lead_to(d, h->fixed, &e->targets);
+	free(h->targets);
+	h->targets = targets;
 }
 
 void dataplane_host_del(struct dataplane *d, const char *host, const char *path)

@@ -26,6 +26,11 @@ static const struct {
 	[ENDPOINT_DRAINING] = { "draining", 0 },
 };
 
+const char *endpoint_state_name(enum endpoint_state state)
+{
+	return states[state].name;
+}
+
 static void on_report(void *arg);
 static void on_reroute(void *arg);
 static void on_idle_limit(void *arg);
@@ -371,7 +376,7 @@ void endpoint_set_out(struct endpoint *e, bool gone)
 
 void endpoint_set_weight(struct endpoint *e, uint32_t weight)
 {
-	assert(weight <= ENDPOINT_WEIGHT_MAX);
+	assert(weight <= TARGET_WEIGHT_MAX);
 	upstream_weigh(e->upstream, e, weight);
 }
 
@@ -503,13 +508,21 @@ void endpoint_drain(struct endpoint *e, uint32_t requests_ms, uint32_t tunnels_m
 		on_requests_limit(e);
 	if (tunnels_ms == 0)
 		on_tunnels_limit(e);
-	if (e->in_flight == 0)
+	if (e->in_flight == 0 && e->orphan)
+		reap(e);
+	else if (e->in_flight == 0)
 		report(e, REPORT_DRAINED);
 }
 
 const struct upstream *endpoint_upstream(const struct endpoint *e)
 {
 	return e->upstream;
+}
+
+void endpoint_retire(struct endpoint *e, uint32_t requests_ms, uint32_t tunnels_ms)
+{
+	e->orphan = true;
+	endpoint_drain(e, requests_ms, tunnels_ms);
 }
 
 uint64_t endpoint_tag(const struct endpoint *e)

@@ -130,6 +130,8 @@ static inline void endpoint_answered(struct endpoint *e, unsigned status, uint64
 void endpoint_count_tunnel(struct endpoint *e, struct relay *r);
 /* The data path saw it fail: out at once, reported, probed. */
 void endpoint_fault(struct endpoint *e, enum endpoint_fault fault, const char *why);
+/* endpoint_drain() without a report: it goes by itself. */
+void endpoint_retire(struct endpoint *e, uint32_t requests_ms, uint32_t tunnels_ms);
 /* Its upstream is destroyed: takes nothing new, goes when nothing is in flight, and nobody is
  * told. */
 void endpoint_orphan(struct endpoint *e);

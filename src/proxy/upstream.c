@@ -102,6 +102,45 @@ void upstream_set_policy(struct upstream *u, const struct upstream_policy *take_
 		endpoint_new_policy(e);
 }
 
+static struct endpoint *endpoint_at(const struct upstream *u, const struct addr *at)
+{
+	LIST_FOR_EACH(e, &u->endpoints, struct endpoint, link)
+		if (e->state != ENDPOINT_DRAINING && strcmp(e->at.text, at->text) == 0)
+			return e;
+	return NULL;
+}
+
+static bool is_target(const struct endpoint *e, const struct target *targets, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(e->at.text, targets[i].at.text) == 0)
+			return true;
+	return false;
+}
+
+void upstream_set_targets(struct upstream *u, const struct target *targets, size_t n,
+			  uint32_t requests_ms, uint32_t tunnels_ms)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct endpoint *e = endpoint_at(u, &targets[i].at);
+
+		if (!e)
+			e = endpoint_add(u, &targets[i].at, "", 0);
+		if (e->weight != targets[i].weight)
+			endpoint_set_weight(e, targets[i].weight);
+	}
+	LIST_FOR_EACH_SAFE(e, &u->endpoints, struct endpoint, link)
+		if (e->state != ENDPOINT_DRAINING && !is_target(e, targets, n))
+			endpoint_retire(e, requests_ms, tunnels_ms);
+}
+
+const struct endpoint *upstream_next(const struct upstream *u, const struct endpoint *e)
+{
+	const struct list *link = e ? e->link.next : u->endpoints.next;
+
+	return link == &u->endpoints ? NULL : LIST_ENTRY(link, struct endpoint, link);
+}
+
 void upstream_leave(struct upstream *u)
 {
 	u->active--;
@@ -118,9 +157,8 @@ void upstream_endpoint_new(struct upstream *u, struct endpoint *e)
 	list_push_back(&u->endpoints, &e->link);
 	u->nendpoints++;
 	e->sticky_id = sticky_id(u->front, e);
-	/* Of two that are the same the first keeps its name. */
-	if (!map_get(&u->by_sticky_id, sticky_key(e)))
-		map_put(&u->by_sticky_id, sticky_key(e), e);
+	/* In the place of one at the same address that may still be draining. */
+	map_put(&u->by_sticky_id, sticky_key(e), e);
 }
 
 void upstream_endpoint_gone(struct upstream *u, struct endpoint *e)

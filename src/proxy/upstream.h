@@ -3,6 +3,7 @@
 #ifndef TEMPS_PROXY_UPSTREAM_H
 #define TEMPS_PROXY_UPSTREAM_H
 
+#include "base/target.h"
 #include "proxy/front.h"
 #include "proxy/policy.h"
 
@@ -13,6 +14,11 @@ struct upstream *upstream_create(struct front *f, const char *name,
 				 const struct upstream_policy *take_policy);
 /* In force from the next decision on; connections and requests in flight stay as they are. */
 void upstream_set_policy(struct upstream *u, const struct upstream_policy *take_policy);
+/* Its endpoints are these from now on, all of a static route's. Who stays keeps its connections and
+ * requests, who is new takes some at once, who is not named any more takes nothing new and goes, at
+ * the limits (as endpoint_drain()) whatever it has; nobody is told of it. */
+void upstream_set_targets(struct upstream *u, const struct target *targets, size_t n,
+			  uint32_t requests_ms, uint32_t tunnels_ms);
 /* Takes its routes and endpoints away; requests in flight go on, waiting ones get 503. Freed when
  * the last one is gone. */
 void upstream_destroy(struct upstream *u);
@@ -26,6 +32,8 @@ enum endpoint_state {
 	ENDPOINT_DRAINING, /* takes nothing new; reported when nothing is in flight */
 };
 
+const char *endpoint_state_name(enum endpoint_state state);
+
 /* Adds an address that takes requests at once. <identity> is the container's id and start time (""
  * for static routes): a container that restarted is a new endpoint. <tag> is the caller's, given
  * back by endpoint_tag(). Waiting requests are released. */
@@ -38,9 +46,8 @@ void endpoint_drain(struct endpoint *e, uint32_t requests_ms, uint32_t tunnels_m
  * node does not answer. Requests that still wait for an answer and may be retried go elsewhere at
  * once, also when it is out already. It is probed unless <gone>. */
 void endpoint_set_out(struct endpoint *e, bool gone);
-/* Its share among the others, 1 to ENDPOINT_WEIGHT_MAX; 1 at first. 0: it takes nothing new, but
- * what sticks to it. */
-#define ENDPOINT_WEIGHT_MAX 1000
+/* Its share among the others, 1 to TARGET_WEIGHT_MAX; 1 at first. 0: it takes nothing new, but what
+ * sticks to it. */
 void endpoint_set_weight(struct endpoint *e, uint32_t weight);
 /* Frees it; in flight must be 0 (drained) or is cut. No report follows. */
 void endpoint_remove(struct endpoint *e);
@@ -61,6 +68,8 @@ struct endpoint_view {
 	uint32_t twin; /* 0, unless others of its upstream had its address when it came: 1, 2 … */
 };
 void endpoint_view(const struct endpoint *e, struct endpoint_view *out);
+/* The one after <e>, NULL: the first; returns NULL after the last. */
+const struct endpoint *upstream_next(const struct upstream *u, const struct endpoint *e);
 
 struct upstream_stats {
 	uint64_t requests, by_status[6], bytes_in, bytes_out, retries;

@@ -40,7 +40,7 @@ enum event_type {
 	EVENT_API_KEY_CREATE,
 	EVENT_API_KEY_REVOKE,
 	EVENT_STATIC_ADD,
-	EVENT_STATIC_SET, /* other policies for a static route; its targets stay */
+	EVENT_STATIC_SET, /* other policies for a static route, and other targets if any are given */
 	EVENT_STATIC_REMOVE,
 	EVENT_REGISTRY_ADD,
 	EVENT_REGISTRY_REMOVE,

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "base/text.h"
+#include "base/target.h"
 #include "sched/state.h"
 
 #define TARGETS_MAX 64u
@@ -166,24 +166,10 @@ void host_start(struct cluster *c)
 
 /* ---- static routes ---- */
 
-static int check_target(const char *target, struct err *err)
-{
-	struct slice s = slice_str(target), at;
-	struct addr addr;
-
-	if (slice_starts(s, SLICE("http://")))
-		at = slice_of(s.p + 7, s.n - 7);
-	else
-		return err_say(err, -EINVAL, "target \"%.200s\": expected http://ADDRESS:PORT",
-			       target);
-	if (slice_ends(at, SLICE("/")))
-		at.n--;
-	return addr_parse(&addr, at, err);
-}
-
 static int check_static(const struct event_static *e, struct err *err)
 {
 	struct slice path, name = slice_split(slice_str(e->host), '/', &path);
+	struct target target;
 	int rc = 0;
 
 	if (!text_is_host(name) || strlen(e->host) > 400)
@@ -197,7 +183,7 @@ static int check_static(const struct event_static *e, struct err *err)
 		return err_say(err, -EINVAL, "more than %u targets or %u policies", TARGETS_MAX,
 			       SPEC_POLICIES_MAX);
 	for (size_t i = 0; !rc && i < e->targets.n; i++)
-		rc = check_target(e->targets.items[i], err);
+		rc = target_parse(&target, slice_str(e->targets.items[i]), err);
 	return rc;
 }
 
@@ -276,21 +262,26 @@ static struct host *find_static(struct cluster *c, const struct event_static *e)
 void host_static_set(struct cluster *c, const struct event_static *e)
 {
 	struct host *h = find_static(c, e);
+	struct err err = { 0 };
 
 	if (!h)
 		return;
-	if (e->policy.n > SPEC_POLICIES_MAX) {
-		cluster_reply(c, e->reply, REPLY_INVALID, "Validation Error", "more than %u policies",
-			      SPEC_POLICIES_MAX);
+	if (check_static(e, &err)) {
+		cluster_reply(c, e->reply, REPLY_INVALID, "Validation Error", "%s", err.text);
 		return;
 	}
-	if (!pairs_eq(&h->policy, &e->policy)) {
+	if (!pairs_eq(&h->policy, &e->policy) ||
+	    (e->targets.n && !strs_eq(&h->targets, &e->targets))) {
 		pairs_fini(&h->policy);
 		pairs_copy(&h->policy, &e->policy);
+		if (e->targets.n) {
+			strs_fini(&h->targets);
+			strs_copy(&h->targets, &e->targets);
+		}
 		static_save(c, h);
 		host_lead(c, h);
 	}
-	cluster_reply(c, e->reply, REPLY_OK, "", "%s has these policies", e->host);
+	cluster_reply(c, e->reply, REPLY_OK, "", "%s is as asked", e->host);
 }
 
 void host_static_remove(struct cluster *c, const struct event_static *e)
