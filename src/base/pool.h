@@ -25,4 +25,7 @@ void pool_fini(struct pool *p);
 void *pool_get(struct pool *p);
 void pool_put(struct pool *p, void *obj); /* NULL is fine */
 
+/* For listings: called with each pool of somebody's. */
+typedef void pool_each_fn(void *arg, const struct pool *p);
+
 #endif

@@ -15,6 +15,7 @@ const struct api_route api_routes[] = {
 	{ "GET", "/health/live", SCOPE_PUBLIC, 0, api_health_live },
 	{ "GET", "/health/ready", SCOPE_PUBLIC, 0, api_health_ready },
 	{ "GET", "/api/status", SCOPE_READ, 0, api_status },
+	{ "GET", "/metrics", SCOPE_READ, 0, api_metrics },
 	{ "GET", "/api/certs", SCOPE_READ, 0, api_certs },
 	{ "GET", "/api/events", SCOPE_READ, 0, api_events },
 
@@ -93,8 +94,9 @@ static void on_run(struct api_request *r)
 	struct control *c = r->app;
 	struct read *read;
 
-	/* The status is for finding out why nothing settles. */
-	if (strcmp(r->route->method, "GET") || r->route->scope == SCOPE_PUBLIC || r->route->handle == api_status) {
+	/* The status and the metrics are for finding out why nothing settles. */
+	if (strcmp(r->route->method, "GET") || r->route->scope == SCOPE_PUBLIC || r->route->handle == api_status ||
+	    r->route->handle == api_metrics) {
 		r->route->handle(r);
 		return;
 	}

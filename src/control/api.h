@@ -68,6 +68,7 @@ void api_health(struct api_request *r);
 void api_health_live(struct api_request *r);
 void api_health_ready(struct api_request *r);
 void api_status(struct api_request *r);
+void api_metrics(struct api_request *r);
 void api_certs(struct api_request *r);
 void api_events(struct api_request *r);
 

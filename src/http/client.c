@@ -73,6 +73,14 @@ const struct client_stats *client_stats(const struct client_pool *p)
 	return &p->stats;
 }
 
+void client_each_pool(const struct client_pool *p, pool_each_fn *each, void *arg)
+{
+	each(arg, &p->clients);
+	each(arg, &p->heads);
+	each(arg, &p->blocks);
+	each(arg, &p->big_blocks);
+}
+
 /* ---- what both kinds of connection begin with ---- */
 
 /* The connection that idles longest goes; false: none does. */

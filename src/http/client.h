@@ -175,5 +175,6 @@ struct client_stats {
 	uint32_t streams; /* of HTTP/2 connections */
 };
 const struct client_stats *client_stats(const struct client_pool *p);
+void client_each_pool(const struct client_pool *p, pool_each_fn *each, void *arg);
 
 #endif

@@ -399,3 +399,12 @@ const struct server_stats *server_stats(const struct server *s)
 {
 	return &s->shared.stats;
 }
+
+void server_each_pool(const struct server *s, pool_each_fn *each, void *arg)
+{
+	each(arg, &s->shared.conns);
+	each(arg, &s->shared.exchanges);
+	each(arg, &s->shared.blocks);
+	each(arg, &s->shared.big_blocks);
+	each(arg, &s->account_pool);
+}

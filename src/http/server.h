@@ -56,5 +56,6 @@ int server_listen_unix(struct server *s, const char *path, const void *tag,
 void server_drain(struct server *s, uint32_t limit_ms, void (*done)(void *arg), void *arg);
 void server_destroy(struct server *s);
 const struct server_stats *server_stats(const struct server *s);
+void server_each_pool(const struct server *s, pool_each_fn *each, void *arg);
 
 #endif

@@ -257,6 +257,11 @@ const struct access_stats *access_stats(const struct access *a)
 	return &a->stats;
 }
 
+const struct pool *access_pool(const struct access *a)
+{
+	return &a->blocks;
+}
+
 void access_close(struct access *a)
 {
 	if (!a)

@@ -31,6 +31,7 @@ void access_write(struct access *a, const struct access_line *line);
  * fails the old one is kept. */
 void access_reopen(struct access *a);
 const struct access_stats *access_stats(const struct access *a);
+const struct pool *access_pool(const struct access *a);
 /* Hands over what is there, then waits for nothing: destroy the work thread afterwards, and it
  * is all written; the memory goes with its last block. NULL is fine. */
 void access_close(struct access *a);

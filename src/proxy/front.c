@@ -215,3 +215,17 @@ const struct front_stats *front_stats(const struct front *f)
 {
 	return &f->stats;
 }
+
+const struct client_stats *front_client_stats(const struct front *f)
+{
+	return client_stats(f->clients);
+}
+
+void front_each_pool(const struct front *f, pool_each_fn *each, void *arg)
+{
+	client_each_pool(f->clients, each, arg);
+	each(arg, &f->relays);
+	each(arg, &f->replay_blocks);
+	if (f->access)
+		each(arg, access_pool(f->access));
+}

@@ -79,9 +79,13 @@ struct front_stats {
 	uint64_t sticky_hits, sticky_misses; /* requests with a cookie: its endpoint took it, or not */
 	uint64_t probes_passed, probes_failed;	   /* tries */
 	uint64_t log_lines, log_dropped;
+	uint64_t bytes_in, bytes_out; /* content of clients' requests, of responses to them */
 	uint32_t holding, queueing, active; /* queueing: a part of holding */
+	uint32_t upstreams, endpoints;
 	struct histogram duration;	    /* as in upstream_stats */
 };
 const struct front_stats *front_stats(const struct front *f);
+const struct client_stats *front_client_stats(const struct front *f);
+void front_each_pool(const struct front *f, pool_each_fn *each, void *arg);
 
 #endif

@@ -595,6 +595,8 @@ static void account(struct relay *r, const char *why)
 	f->stats.active--;
 	f->stats.by_status[hundreds]++;
 	histogram_add(&f->stats.duration, counted_us);
+	f->stats.bytes_in += r->x->body_in_bytes;
+	f->stats.bytes_out += r->x->body_out_bytes;
 	if (u) {
 		u->by_status[hundreds]++;
 		histogram_add(&u->duration, counted_us);

@@ -34,6 +34,7 @@ static void settle(struct upstream *u)
 	walk_pass(u->front, &u->link);
 	walk_leave(u->front, &u->endpoints);
 	list_remove(&u->link);
+	u->front->stats.upstreams--;
 	loop_defer(u->front->loop, &u->reap, upstream_free, u);
 }
 
@@ -86,6 +87,7 @@ struct upstream *upstream_create(struct front *f, const char *name,
 	choice_init(&u->choice, u->policy.balance, front_random(f));
 	hold_init(&u->hold, u);
 	list_push_back(&f->upstreams, &u->link);
+	f->stats.upstreams++;
 	return u;
 }
 
@@ -156,6 +158,7 @@ void upstream_endpoint_new(struct upstream *u, struct endpoint *e)
 {
 	list_push_back(&u->endpoints, &e->link);
 	u->nendpoints++;
+	u->front->stats.endpoints++;
 	e->sticky_id = sticky_id(u->front, e);
 	/* In the place of one at the same address that may still be draining. */
 	map_put(&u->by_sticky_id, sticky_key(e), e);
@@ -166,6 +169,7 @@ void upstream_endpoint_gone(struct upstream *u, struct endpoint *e)
 	walk_pass(u->front, &e->link);
 	list_remove(&e->link);
 	u->nendpoints--;
+	u->front->stats.endpoints--;
 	if (map_get(&u->by_sticky_id, sticky_key(e)) == e)
 		map_del(&u->by_sticky_id, sticky_key(e));
 	settle(u);

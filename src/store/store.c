@@ -206,6 +206,7 @@ static void begin_group(void *arg)
 static void count_group(struct store *s, const struct group *g)
 {
 	s->stats.queued -= (uint32_t)g->count;
+	histogram_add(&s->stats.commit, g->took_us);
 	s->stats.commit_max_us = MAX(s->stats.commit_max_us, g->took_us);
 	s->stats.map_used_bytes = g->map_used_bytes;
 	s->stats.map_bytes = g->map_bytes;

@@ -62,6 +62,7 @@ struct store_stats {
 	uint64_t map_used_bytes, map_bytes;
 	uint32_t queued;
 	uint64_t commit_max_us;
+	struct histogram commit; /* how long each took */
 };
 struct store_stats store_stats(const struct store *s);
 
