@@ -99,8 +99,12 @@ int cli_split_pair(const struct cli *c, const char *option, const char *arg, cha
 bool cli_same_key(const char *a, const char *b);
 /* The row of --policy; its values are hidden from ps(1), as one may be a password. */
 #define OPT_POLICY(list) { "policy", "KEY=VALUE", OPT_LIST, (list), "a rule of the front door, see temps-policy(7)", 0, 0, true }
-/* Writes them as member "policy", if there are any. -1 to go on, else the exit code. */
-int cli_put_policy(const struct cli *c, struct json_out *o, const struct opt_list *list);
+/* The row of --protocol, which stands for a policy of that name. */
+#define OPT_PROTOCOL(text) { "protocol", "http1|h2c", OPT_TEXT, (text), "what is spoken to it (http1); h2c for gRPC", 0, 0, false }
+/* Writes them as member "policy", if there are any. <protocol>: of --protocol, or NULL. -1 to go on,
+ * else the exit code. */
+int cli_put_policy(const struct cli *c, struct json_out *o, const struct opt_list *list,
+		   const char *protocol);
 
 /* --- the control plane (client.c) --- */
 

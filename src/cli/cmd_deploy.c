@@ -10,7 +10,7 @@
 #define TAIL_POLLS 12	/* 3 s */
 
 struct deploy_args {
-	const char *image, *health_path, *strategy;
+	const char *image, *health_path, *strategy, *protocol;
 	int64_t replicas, port;
 	double cpus;
 	uint64_t memory_bytes, health_timeout_ms, stop_grace_ms;
@@ -109,7 +109,7 @@ static int put_request(const struct cli *c, const struct deploy_args *a, struct 
 	if (code < 0)
 		code = put_labels(c, &o, &a->labels);
 	if (code < 0)
-		code = cli_put_policy(c, &o, &a->policy);
+		code = cli_put_policy(c, &o, &a->policy, a->protocol);
 	json_obj_end(&o);
 	return code;
 }
@@ -270,6 +270,7 @@ static int deploy(struct cli *c, int argc, char **argv)
 		{ "node", "NAME", OPT_LIST, &a.nodes, "only on this node", 0, 0, false },
 		{ "label", "K=V", OPT_LIST, &a.labels, "only on nodes with this label", 0, 0, false },
 		{ "strategy", "NAME", OPT_TEXT, &a.strategy, "how nodes are chosen (round-robin)", 0, 0, false },
+		OPT_PROTOCOL(&a.protocol),
 		OPT_POLICY(&a.policy),
 		{ "no-wait", NULL, OPT_FLAG, &a.no_wait, "do not wait until it serves", 0, 0, false },
 		{ 0 },

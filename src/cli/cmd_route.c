@@ -39,7 +39,8 @@ static char *split_host(const char *arg, const char **path)
 }
 
 /* Adds a static route, or changes one: what is not given stays. */
-static int route_write(struct cli *c, bool add, const char *arg, char *const *targets, const struct opt_list *policy)
+static int route_write(struct cli *c, bool add, const char *arg, char *const *targets, const struct opt_list *policy,
+		       const char *protocol)
 {
 	struct json *doc = NULL;
 	struct json_out o;
@@ -59,7 +60,7 @@ static int route_write(struct cli *c, bool add, const char *arg, char *const *ta
 			json_put_str(&o, NULL, *targets);
 		json_arr_end(&o);
 	}
-	code = cli_put_policy(c, &o, policy);
+	code = cli_put_policy(c, &o, policy, protocol);
 	json_obj_end(&o);
 	if (code < 0)
 		code = cli_call(c, add ? "POST" : "PATCH", "/api/routes", body.data, &doc);
@@ -77,10 +78,11 @@ static int route_write(struct cli *c, bool add, const char *arg, char *const *ta
 static int route_add(struct cli *c, int argc, char **argv)
 {
 	struct opt_list policy = { 0 };
-	const struct opt opts[] = { OPT_POLICY(&policy), { 0 } };
+	const char *protocol = NULL;
+	const struct opt opts[] = { OPT_PROTOCOL(&protocol), OPT_POLICY(&policy), { 0 } };
 	int code = cli_parse(c, argc, argv, opts, 1, OPT_LIST_MAX);
 
-	return code >= 0 ? code : route_write(c, true, argv[0], argv + 1, &policy);
+	return code >= 0 ? code : route_write(c, true, argv[0], argv + 1, &policy, protocol);
 }
 
 static int route_set(struct cli *c, int argc, char **argv)
@@ -93,7 +95,7 @@ static int route_set(struct cli *c, int argc, char **argv)
 		return code;
 	if (!policy.n && !argv[1])
 		return cli_usage(c, "nothing to change: give --policy KEY=VALUE, or where it leads");
-	return route_write(c, false, argv[0], argv + 1, &policy);
+	return route_write(c, false, argv[0], argv + 1, &policy, NULL);
 }
 
 static int route_rm(struct cli *c, int argc, char **argv)

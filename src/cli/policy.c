@@ -53,21 +53,26 @@ static int put_key(struct json_out *o, const char *key, const struct opt_list *l
 	return code;
 }
 
-int cli_put_policy(const struct cli *c, struct json_out *o, const struct opt_list *list)
+int cli_put_policy(const struct cli *c, struct json_out *o, const struct opt_list *list,
+		   const char *protocol)
 {
 	const char *value;
 	char key[256];
 	int code = -1;
 
-	if (!list->n)
+	if (!list->n && !protocol)
 		return -1;
 	json_obj(o, "policy");
+	if (protocol)
+		json_put_str(o, "protocol", protocol);
 	for (size_t i = 0; code < 0 && i < list->n; i++) {
 		bool seen = false;
 
+		if (protocol && cli_same_key("protocol", list->at[i]))
+			code = cli_usage(c, "--protocol and --policy protocol= are the same: give one");
 		for (size_t k = 0; k < i; k++)
 			seen |= cli_same_key(list->at[k], list->at[i]);
-		if (seen)
+		if (seen || code >= 0)
 			continue;
 		code = cli_split_pair(c, "policy", list->at[i], key, sizeof(key), &value);
 		if (code < 0)

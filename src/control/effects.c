@@ -14,6 +14,7 @@
 #include "control/images.h"
 #include "control/links.h"
 #include "control/registry.h"
+#include "proxy/policy.h"
 #include "proxy/probe.h"
 
 #define LOG_TAIL_MAX_BYTES 16384
@@ -462,12 +463,26 @@ static void on_probed(void *arg, int rc, const char *why)
 	job_end_plain(arg, rc ? RPC_ERROR : RPC_OK, rc ? why : NULL);
 }
 
+/* The release's own word: the upstream still has the policies of the one before. */
+static bool speaks_h2c(const struct pairs *policy)
+{
+	struct upstream_policy p;
+	bool h2c = false;
+
+	if (policy_parse(&p, policy, NULL) == 0) {
+		h2c = p.protocol == PROTOCOL_H2C;
+		policy_fini(&p);
+	}
+	return h2c;
+}
+
 static void run_probe(struct effects *fx, const struct effect_probe *e)
 {
 	struct control *c = fx->control;
 	struct probe_config p = {
 		.path = e->path,
 		.host = e->host,
+		.h2c = speaks_h2c(&e->policy),
 		.interval_ms = PROBE_INTERVAL_MS,
 		.interval_max_ms =
 			e->mode == PROBE_GATE ? PROBE_INTERVAL_MS : PROBE_INTERVAL_MAX_MS,

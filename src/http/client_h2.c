@@ -24,6 +24,7 @@ int client_h2_open(struct client_h2 **out, struct client_h2_conn *conn)
 	*c = (struct client_h2){ .client.ops = &ops, .pool = p, .conn = conn };
 	/* An idle connection may have gone while the request was on its way, as everywhere. */
 	c->reused = conn->served && conn->nstreams == 0;
+	c->in_mark = conn->stream.bytes_in;
 	if (conn->served)
 		p->stats.reused++;
 	list_init(&c->waiting_link);

@@ -82,7 +82,7 @@ struct client_h2 {
 	uint8_t body; /* of the request */
 	uint8_t waits_for;
 	uint8_t informs; /* 1xx heads that came */
-	bool reused;	 /* its connection idled before */
+	bool reused;	 /* its connection idled before it came */
 	bool begun;	 /* its HEADERS frame was put into conn->out */
 	bool request_done, ends_with_trailers;
 	bool head_done, over; /* of the response: the final head, the last byte of it came */
@@ -92,6 +92,7 @@ struct client_h2 {
 	bool connect; /* extended CONNECT (RFC 8441): 2xx makes it a tunnel */
 	bool tunnel;
 	bool closed;
+	uint64_t in_mark;  /* bytes its connection had received when it came */
 	uint64_t out_mark; /* conn->queued_bytes in front of its HEADERS frame */
 	uint64_t left;	   /* BODY_LENGTH: content still owed */
 	struct client_limits limits;

@@ -48,9 +48,11 @@ static void fail(struct client_h2_conn *conn, int rc, const char *why)
 	if (conn->state == H2_CONNECTING)
 		conn->pool->stats.failed_connects++;
 	LIST_FOR_EACH_SAFE(c, &conn->streams, struct client_h2, link) {
-		if (client_h2_fail(c, rc, client_h2_stage(c), c->reused, why)) {
+		bool reused = c->reused && conn->stream.bytes_in == c->in_mark;
+
+		if (client_h2_fail(c, rc, client_h2_stage(c), reused, why)) {
 			c->failure.shared = shared;
-			shared = true;
+			shared = shared || !reused;
 		}
 		client_h2_detach(c);
 	}

@@ -6,6 +6,7 @@
 
 #include "proxy/errors.h"
 #include "proxy/front_inner.h"
+#include "proxy/grpc.h"
 #include "proxy/relay.h"
 
 #define RETRY_AFTER_S SLICE("1")
@@ -25,6 +26,20 @@ int answer_go_on(struct relay *r)
 	return 0;
 }
 
+/* In the words of gRPC, whose clients follow no redirects. */
+static int answer_call(struct relay *r, unsigned status, const char *detail)
+{
+	struct head h;
+
+	head_init(&h);
+	h.status = 200;
+	head_add(&h, FIELD_CONTENT_TYPE, SLICE("application/grpc"));
+	head_add(&h, FIELD_DATE, http_date_now(&r->front->forward.date));
+	head_add(&h, FIELD_X_REQUEST_ID, slice_str(r->x->request_id));
+	grpc_put_status(&h, status, detail ? detail : "This is served at another address.");
+	return exchange_respond(r->x, &h, true);
+}
+
 int answer_begin(struct relay *r, unsigned status, const char *detail, struct slice location)
 {
 	bool html = errors_want_html(&r->x->req), bare = location.n || status == 204,
@@ -34,6 +49,9 @@ int answer_begin(struct relay *r, unsigned status, const char *detail, struct sl
 	int rc;
 
 	r->detail = detail;
+	r->own_status = (uint16_t)status;
+	if ((status >= 500 || location.n) && grpc_is(&r->x->req))
+		return answer_call(r, status, detail);
 	head_init(&h);
 	h.status = (uint16_t)status;
 	h.has_length = true;

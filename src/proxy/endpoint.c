@@ -47,6 +47,8 @@ static struct front *front_of(const struct endpoint *e)
 
 static void close_idle(struct endpoint *e)
 {
+	if (e->group)
+		client_group_keep(e->group, false);
 	while (!list_empty(&e->idle)) {
 		struct list *link = e->idle.next;
 
@@ -69,6 +71,7 @@ static void start_probe(struct endpoint *e)
 		.at = e->at,
 		.path = policy->health_path,
 		.host = policy->health_host,
+		.h2c = policy->protocol == PROTOCOL_H2C,
 		.delay_ms = e->back_off_ms,
 		.interval_ms = PROBE_FIRST_MS,
 		.interval_max_ms = PROBE_MAX_MS,
@@ -89,6 +92,7 @@ static void watch(struct endpoint *e)
 		.at = e->at,
 		.path = policy->health_path,
 		.host = policy->health_host,
+		.h2c = policy->protocol == PROTOCOL_H2C,
 		.delay_ms = 1 + (uint32_t)(front_random(front_of(e)) % policy->health_interval_ms),
 		.interval_ms = policy->health_interval_ms,
 		.fall = policy->health_fall,
@@ -131,6 +135,8 @@ static void set_state(struct endpoint *e, enum endpoint_state next)
 		close_idle(e);
 	} else if (!was_in) {
 		e->in_since_ms = loop_now_ms(front_of(e)->loop);
+		if (e->group)
+			client_group_keep(e->group, true);
 		watch(e);
 	}
 	set_limit(e);
@@ -219,6 +225,8 @@ static void reap(struct endpoint *e)
 	e->reaped = true;
 	stop_probe(e);
 	close_idle(e);
+	client_group_destroy(e->group);
+	e->group = NULL;
 	deadline_stop(&e->idle_limit);
 	deadline_stop(&e->reroute);
 	deadline_stop(&e->requests_limit);
@@ -380,7 +388,7 @@ void endpoint_set_weight(struct endpoint *e, uint32_t weight)
 	upstream_weigh(e->upstream, e, weight);
 }
 
-/* ---- idle connections ---- */
+/* ---- connections ---- */
 
 static void on_idle_gone(void *arg)
 {
@@ -390,7 +398,8 @@ static void on_idle_gone(void *arg)
 	client_close(c);
 }
 
-struct client *endpoint_take(struct endpoint *e, uint32_t max_idle_ms)
+/* One that idled less than <max_idle_ms>, or NULL. */
+static struct client *take_idle(struct endpoint *e, uint32_t max_idle_ms)
 {
 	struct list *link = e->idle.next;
 	struct client *c;
@@ -403,6 +412,24 @@ struct client *endpoint_take(struct endpoint *e, uint32_t max_idle_ms)
 		return NULL;
 	list_remove(link);
 	return c;
+}
+
+/* However long it idled: GOAWAY says what was not processed, where HTTP/1.1 leaves one guessing. */
+static int open_stream(struct endpoint *e, struct client **out)
+{
+	struct front *f = front_of(e);
+
+	if (!e->group)
+		e->group = client_group_create(f->clients, &e->at, f->config.pool_idle_ms);
+	return client_group_open(e->group, out);
+}
+
+int endpoint_open(struct endpoint *e, uint32_t max_idle_ms, struct client **out)
+{
+	if (e->upstream->policy.protocol == PROTOCOL_H2C)
+		return open_stream(e, out);
+	*out = take_idle(e, max_idle_ms);
+	return *out ? 0 : client_open(out, front_of(e)->clients, &e->at);
 }
 
 void endpoint_give(struct endpoint *e, struct client *c)

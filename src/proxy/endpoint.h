@@ -58,7 +58,8 @@ struct endpoint {
 	struct list ring_link; /* upstream->choice.ring */
 	uint64_t turn;	    /* while it has no slot */
 
-	struct list idle;	    /* connections, the last used in front */
+	struct client_group *group; /* its HTTP/2 connections; NULL: none was needed yet */
+	struct list idle;	    /* those of HTTP/1.1, the last used in front */
 	struct deadline idle_limit; /* set while any idles */
 
 	struct list relays;	     /* requests in flight here */
@@ -108,10 +109,11 @@ void upstream_weigh(struct upstream *u, struct endpoint *e, uint32_t weight);
 void upstream_endpoint_new(struct upstream *u, struct endpoint *e);
 void upstream_endpoint_gone(struct upstream *u, struct endpoint *e);
 
-/* A connection from the idle pool that idled less than <max_idle_ms>, or NULL. */
-struct client *endpoint_take(struct endpoint *e, uint32_t max_idle_ms);
-/* Gives one back after a complete exchange; closes it when it cannot be used again or the
- * endpoint takes nothing. */
+/* A way there for one request: a connection that idled less than <max_idle_ms> or a new one, or a
+ * stream where the policy says HTTP/2. Errors as client_open()'s. */
+int endpoint_open(struct endpoint *e, uint32_t max_idle_ms, struct client **out) MUST_CHECK;
+/* Gives it back after a complete exchange; it is closed when it cannot be used again or the endpoint
+ * takes nothing. */
 void endpoint_give(struct endpoint *e, struct client *c);
 /* A request begins or ends here. */
 void endpoint_enter(struct endpoint *e, struct relay *r);

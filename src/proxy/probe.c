@@ -16,15 +16,16 @@ struct probe {
 	struct front *front;
 	struct addr at;
 	char *path, *host;
-	struct probe_config c; /* path and host: the copies above */
-	uint32_t wait_ms;      /* before the next try */
-	uint32_t good, bad;    /* in a row */
-	uint64_t give_up_ms;   /* 0: never */
-	struct stream stream;  /* a try without path */
-	struct client *client; /* a try with path */
-	struct deadline next;  /* the next try, or this one's limit */
-	struct list queue;     /* front->probes_waiting */
-	bool counted;	       /* among those that try at once */
+	struct probe_config c;	    /* path and host: the copies above */
+	uint32_t wait_ms;	    /* before the next try */
+	uint32_t good, bad;	    /* in a row */
+	uint64_t give_up_ms;	    /* 0: never */
+	struct stream stream;	    /* a try without path */
+	struct client *client;	    /* a try with path */
+	struct client_group *group; /* of its connection by HTTP/2 */
+	struct deadline next;	    /* the next try, or this one's limit */
+	struct list queue;	    /* front->probes_waiting */
+	bool counted;		    /* among those that try at once */
 	bool trying, connected;
 	char why[160];
 	probe_done_fn *done;
@@ -87,6 +88,8 @@ static void end_try(struct probe *p)
 		stream_close(&p->stream, false);
 	client_close(p->client);
 	p->client = NULL;
+	client_group_destroy(p->group);
+	p->group = NULL;
 }
 
 void probe_cancel(struct probe *p)
@@ -264,7 +267,12 @@ static void try_get(struct probe *p)
 	h.path = slice_str(p->path);
 	h.minor = 1;
 	head_add_other(&h, SLICE("User-Agent"), SLICE("temps-probe"));
-	rc = client_open(&p->client, p->front->clients, &p->at);
+	if (p->c.h2c) {
+		p->group = client_group_create(p->front->clients, &p->at, p->c.try_ms);
+		rc = client_group_open(p->group, &p->client);
+	} else {
+		rc = client_open(&p->client, p->front->clients, &p->at);
+	}
 	if (rc == 0)
 		rc = client_request(p->client, &h, BODY_NONE, 0, &limits, &get_events, p);
 	if (rc < 0)

@@ -13,6 +13,7 @@ struct probe_config {
 	const char *path; /* GET this (2xx/3xx is good); NULL: a connection that is still open after
 			     100 ms */
 	const char *host; /* Host field with <path>; NULL: the address */
+	bool h2c;	  /* with <path>: by HTTP/2 */
 	uint32_t delay_ms;	  /* before the first try; 0: at once */
 	uint32_t interval_ms;	  /* between tries: 250 ms */
 	uint32_t interval_max_ms; /* doubling up to this: 5 s; equal to interval_ms = no doubling */
@@ -23,7 +24,7 @@ struct probe_config {
 	uint32_t try_ms;   /* one try's limit: 2 s */
 	struct probe_counts {
 		uint64_t passed, failed; /* tries */
-	} *counts;			 /* or NULL; outlives the probe */
+	} * counts;			 /* or NULL; outlives the probe */
 };
 
 /* Waits are a tenth longer or shorter, so that many never come together. Of those without

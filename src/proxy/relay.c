@@ -15,6 +15,7 @@
 #include "proxy/endpoint.h"
 #include "proxy/filter.h"
 #include "proxy/front_inner.h"
+#include "proxy/grpc.h"
 #include "proxy/sticky.h"
 
 #define TUNNEL_IDLE_MS (60 * 60 * 1000)
@@ -94,6 +95,9 @@ void relay_begin(struct front *f, struct exchange *x, struct upstream *u)
 
 static void go(struct relay *r)
 {
+	const struct upstream_policy *policy = &r->upstream->policy;
+
+	r->grpc = policy->protocol == PROTOCOL_H2C && grpc_is(&r->x->req);
 	retry_count(&r->upstream->budget, loop_now_ms(r->front->loop));
 	choose(r);
 }
@@ -183,26 +187,30 @@ static void remember(struct relay *r, const struct endpoint *e)
 	memcpy(r->endpoint_text, e->at.text, sizeof(r->endpoint_text));
 }
 
-/* Gives the request to <e>: to a connection that idles there, else to a new one. 0, or why not. */
+/* Gives the request to <e>. 0, or why not. */
 static int attempt(struct relay *r, struct endpoint *e)
 {
 	struct front *f = r->front;
 	const struct policy_headers *changes = &r->upstream->policy.request_headers;
 	const struct head *h = forward_request(&f->forward, r->x);
-	struct client *c = NULL;
-	int rc = 0;
+	struct client_limits limits = r->upstream->limits;
+	struct client *c;
+	uint32_t max_idle_ms;
+	int rc;
 
 	if (!h || (changes->n && !forward_edit(&f->forward, changes)))
 		return -EMSGSIZE;
 	remember(r, e);
-	if (!r->fresh)
-		c = endpoint_take(e, is_idempotent(r) ? UINT32_MAX : f->config.fresh_idle_ms);
-	if (!c)
-		rc = client_open(&c, f->clients, &e->at);
+	max_idle_ms = is_idempotent(r) ? UINT32_MAX : f->config.fresh_idle_ms;
+	rc = endpoint_open(e, r->fresh ? 0 : max_idle_ms, &c);
 	if (rc < 0)
 		return rc;
+	/* The head of a call's response comes with its first message, however long that takes:
+	 * calls have deadlines of their own. */
+	if (r->grpc)
+		limits.head_ms = r->upstream->policy.head_ms;
 	r->upgrade = h->protocol.n > 0;
-	rc = client_request(c, h, r->x->req.body, r->x->req.content_length, &r->upstream->limits,
+	rc = client_request(c, h, r->x->req.body, r->x->req.content_length, &limits,
 			    &upstream_events, r);
 	if (rc < 0) {
 		client_close(c);
@@ -412,7 +420,8 @@ static void on_upstream_head(void *arg, const struct head *h)
 	}
 	set_state(r, tunnel ? RELAY_TUNNEL : RELAY_RESPOND);
 	r->head_us = loop_turn_us(r->front->loop);
-	r->endless = tunnel || is_event_stream(h);
+	/* A call's messages come when there are some, as events do. */
+	r->endless = tunnel || is_event_stream(h) || (r->grpc && grpc_is(h));
 	endpoint_answered(r->endpoint, h->status, r->head_us - r->sent_us);
 	if (r->upstream->policy.sticky)
 		sticky_answer(r, out);
@@ -473,7 +482,8 @@ static void on_client_writable(void *arg)
 /* The last attempt failed in a way that allows another one. */
 static void again(struct relay *r, struct endpoint *e, const struct client_failure *f)
 {
-	if (f->reused && f->stage <= CLIENT_SENT) {
+	/* Once: who refuses it again may be full, or going. */
+	if (f->reused && f->stage <= CLIENT_SENT && !r->fresh) {
 		r->fresh = true;
 		r->stale_id = e->id;
 	}
@@ -493,6 +503,22 @@ static enum retry_verdict verdict_on(struct relay *r, const struct client_failur
 	return RETRY_NEVER;
 }
 
+/* The response cannot be finished. A call ends with a status, which its client takes for what it is;
+ * everything else noticeably. */
+static void break_off(struct relay *r, const char *why)
+{
+	struct head trailers;
+
+	set_state(r, RELAY_DONE);
+	if (!r->grpc || !r->x->req.te_trailers) {
+		exchange_abort(r->x, why);
+		return;
+	}
+	head_init(&trailers);
+	grpc_put_status(&trailers, 502, why);
+	exchange_end(r->x, &trailers);
+}
+
 static void on_upstream_failed(void *arg, const struct client_failure *failure)
 {
 	struct relay *r = arg;
@@ -505,10 +531,11 @@ static void on_upstream_failed(void *arg, const struct client_failure *failure)
 	if (retry_fault(&f, &fault))
 		endpoint_fault(e, fault, f.why);
 	if (r->state != RELAY_WAIT) {
-		set_state(r, RELAY_DONE);
-		exchange_abort(r->x, f.why);
+		break_off(r, f.why);
 	} else if (verdict_on(r, &f) != RETRY_NEVER) {
 		again(r, e, &f);
+	} else if (f.rc == -EOPNOTSUPP) {
+		answer(r, 501, "What serves this takes no tunnels of this kind.");
 	} else if (f.rc == -ETIME || f.rc == -ETIMEDOUT) {
 		answer(r, 504, "What serves this did not answer in time.");
 	} else {
@@ -576,8 +603,7 @@ void relay_cut(struct relay *r, const char *why)
 	case RELAY_RESPOND:
 	case RELAY_TUNNEL:
 		detach(r, false);
-		set_state(r, RELAY_DONE);
-		exchange_abort(r->x, why);
+		break_off(r, why);
 		break;
 	default: break;
 	}
@@ -588,7 +614,8 @@ static void account(struct relay *r, const char *why)
 {
 	struct front *f = r->front;
 	struct upstream *u = r->upstream;
-	unsigned hundreds = r->x->status ? MIN(r->x->status / 100u, 5) : 4;
+	unsigned status = r->own_status ? r->own_status : r->x->status;
+	unsigned hundreds = status ? MIN(status / 100u, 5) : 4;
 	uint64_t began_us = r->x->started_us, took_us = loop_clock_us() - began_us;
 	uint64_t counted_us = r->endless ? r->head_us - MIN(began_us, r->head_us) : took_us;
 

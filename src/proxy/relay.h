@@ -45,6 +45,7 @@ struct relay {
 	bool upstream_waits; /* the same on the other side */
 	bool queues; /* while held: because of limits */
 	bool tunnel_counted; /* a tunnel or an event stream: the endpoint counts it as such */
+	bool grpc;	     /* a call, and upstream speaks HTTP/2 */
 	bool endless;	     /* it is, or was: how long it lasts says nothing of who serves it */
 	uint64_t tried[RELAY_TRIED]; /* ids of endpoints that got it */
 	uint64_t stale_id; /* the one whose pooled connection was stale: may have it once more when
@@ -62,6 +63,7 @@ struct relay {
 	uint32_t hold_bytes;
 
 	const char *detail;	/* of the answer we give */
+	uint16_t own_status;	/* of that, whatever words a gRPC client gets; 0: none */
 	uint16_t answered;	/* bytes of its body that were taken */
 	char endpoint_text[64]; /* address of the last attempt, for the log: the endpoint may be
 				   gone by then */

@@ -12,6 +12,9 @@ enum retry_verdict retry_verdict(const struct client_failure *f, bool idempotent
 	 * client an answer too late. */
 	if (!held || f->rc == -ETIME)
 		return RETRY_NEVER;
+	/* Who takes no tunnels takes none from another of its kind either. */
+	if (f->rc == -EOPNOTSUPP)
+		return RETRY_NEVER;
 	switch (f->stage) {
 	case CLIENT_CONNECTING: return RETRY_FREE;
 	case CLIENT_UNSENT: return f->reused ? RETRY_FREE : RETRY_BUDGET;
@@ -28,6 +31,9 @@ enum retry_verdict retry_verdict(const struct client_failure *f, bool idempotent
 
 bool retry_fault(const struct client_failure *f, enum endpoint_fault *fault)
 {
+	/* One connection's loss is one fault, however many requests were on it. */
+	if (f->shared)
+		return false;
 	switch (-f->rc) {
 	case ECONNREFUSED: *fault = FAULT_REFUSED; return true;
 	case ECONNRESET:

@@ -18,8 +18,9 @@ enum retry_verdict {
 enum retry_verdict retry_verdict(const struct client_failure *f, bool idempotent, bool held);
 
 /* Is the failure the endpoint's doing, and what does it show? Not of a pooled connection that
- * had gone stale, nor of what we ran out of ourselves (descriptors, memory, ports), nor of an
- * answer that was late or wrong: somebody is there. */
+ * had gone stale, nor of a stream that was refused or reset, nor of what we ran out of ourselves
+ * (descriptors, memory, ports), nor of an answer that was late or wrong: somebody is there. Of a
+ * connection that many requests lost, one tells. */
 bool retry_fault(const struct client_failure *f, enum endpoint_fault *fault);
 
 /* 20 % of the requests of the last ten seconds, at least ten a second. */

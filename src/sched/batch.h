@@ -106,6 +106,7 @@ struct effect_probe {
 	enum probe_mode mode;
 	const char *path;  /* NULL: a TCP connection that stays open */
 	const char *host;  /* for the Host header, or NULL */
+	struct pairs policy; /* of its release: what it speaks, say */
 	uint32_t limit_ms; /* PROBE_GATE */
 };
 

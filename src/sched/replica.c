@@ -191,6 +191,7 @@ void replica_probe(struct cluster *c, struct replica *r, enum probe_mode mode)
 	e->probe.mode = mode;
 	e->probe.path = batch_str(c->batch, s->health_path);
 	e->probe.host = host ? batch_printf(c->batch, "%.*s", (int)strcspn(host, "/"), host) : NULL;
+	batch_pairs(c->batch, &e->probe.policy, &s->policy);
 	e->probe.limit_ms = s->health_limit_ms ? s->health_limit_ms : c->config.health_limit_ms;
 	if (mode == PROBE_GATE)
 		replica_await(c, r, AWAIT_GATE, (uint64_t)e->probe.limit_ms + VERIFY_LIMIT_MS);

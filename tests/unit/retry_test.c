@@ -43,6 +43,14 @@ static void rule(void **state)
 		{ "and nonsense", -EBADMSG, CLIENT_SENT, FRESH, IDEMPOTENT, HELD, RETRY_NEVER },
 		{ "who waited 60 s does not wait again", -ETIME, CLIENT_SENT, FRESH, IDEMPOTENT,
 		  HELD, RETRY_NEVER },
+		{ "a stream that was refused, even a POST", -EAGAIN, CLIENT_UNSENT, REUSED, ONCE,
+		  HELD, RETRY_FREE },
+		{ "a stream that was reset is as good as sent", -ECONNABORTED, CLIENT_SENT, FRESH,
+		  ONCE, HELD, RETRY_NEVER },
+		{ "a GET on one", -ECONNABORTED, CLIENT_SENT, FRESH, IDEMPOTENT, HELD,
+		  RETRY_BUDGET },
+		{ "a tunnel that is not taken", -EOPNOTSUPP, CLIENT_UNSENT, FRESH, ONCE, HELD,
+		  RETRY_NEVER },
 	};
 
 	(void)state;
@@ -77,6 +85,8 @@ static void faults(void **state)
 		  FAULT_EARLY_EOF },
 		{ "a late answer: somebody is there", -ETIME, CLIENT_SENT, false, NONE },
 		{ "nonsense: somebody is there", -EBADMSG, CLIENT_HEAD, false, NONE },
+		{ "a stream that was refused", -EAGAIN, CLIENT_UNSENT, true, NONE },
+		{ "or reset", -ECONNABORTED, CLIENT_SENT, false, NONE },
 		{ "our own descriptors", -EMFILE, CLIENT_CONNECTING, false, NONE },
 	};
 
@@ -90,6 +100,11 @@ static void faults(void **state)
 
 		CHECK_INT(cases[i].name, is ? (int)fault : NONE, cases[i].want);
 	}
+
+	/* What many requests lost together is told by one of them. */
+	assert_false(retry_fault(
+		&(struct client_failure){ .rc = -ECONNRESET, .stage = CLIENT_SENT, .shared = true },
+		&(enum endpoint_fault){ 0 }));
 }
 
 static unsigned take_all(struct retry_budget *b, uint64_t now_ms)
