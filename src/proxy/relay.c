@@ -253,6 +253,14 @@ static void go_without(struct relay *r)
 		answer(r, 503, "Nothing serves this at the moment.");
 }
 
+/* Another attempt, after the one at <e>. */
+static void count_retry(struct relay *r, struct endpoint *e)
+{
+	e->retries_away++;
+	r->upstream->retries++;
+	r->front->stats.retries++;
+}
+
 /* Finds an endpoint that takes the request. */
 static void choose(struct relay *r)
 {
@@ -284,6 +292,7 @@ static void choose(struct relay *r)
 			return;
 		}
 		endpoint_fault(e, fault, strerror(-failure.rc));
+		count_retry(r, e);
 	}
 	go_without(r);
 }
@@ -487,9 +496,7 @@ static void again(struct relay *r, struct endpoint *e, const struct client_failu
 		r->fresh = true;
 		r->stale_id = e->id;
 	}
-	e->retries_away++;
-	r->upstream->retries++;
-	r->front->stats.retries++;
+	count_retry(r, e);
 	choose(r);
 }
 
