@@ -9,6 +9,7 @@ import socket
 import threading
 
 import pytest
+import requests
 
 from conftest import Cluster, poll
 from test_front import Upstream, read_head
@@ -271,3 +272,26 @@ def test_an_upgraded_connection_counts(front, route):
             poll("it waits", lambda: listed(front, host)["endpoints"]["waiting"] == 1)
             ws.close()
             assert waiting.result().text == "a"
+
+
+def test_an_app_by_the_same_rules(module_cluster):
+    """Health checks and stickiness of replicas; the domain knows, and says why one is out."""
+    c = module_cluster
+    c.deploy("fit", "--policy", "sticky=at", "--policy", "health-path=/health", "--policy", "health-interval=100ms",
+             "--policy", "health-fall=2", host="fit.example.test")
+    host = "fit.example.test"
+    with c.session(host) as s:
+        def who():
+            return s.get(f"https://{host}/json", timeout=10).json()["replica"]
+        first = who()
+        assert [who() for _ in range(5)] == [first] * 5
+        assert s.get(f"https://{host}/fail-health?on=1", timeout=10).status_code == 200
+        sick = poll("it is out", lambda: next((r for r in c.replicas("fit") if r["reason"]), None))
+        assert "health check" in sick["reason"]
+        other = who()
+        assert other != first and who() == other
+        with requests.Session() as direct:
+            direct.trust_env = False
+            direct.get(f"http://{sick['address']}/fail-health?on=0", timeout=10)
+        poll("it is in again", lambda: len(c.ready_replicas("fit")) == 2 and not any(r["reason"] for r in c.replicas("fit")))
+        assert who() == other
