@@ -41,6 +41,7 @@ int front_create(struct front **out, struct loop *l, struct work *work,
 
 	f->loop = l;
 	f->work = work;
+	compress_init(&f->compress, l);
 	f->config = *c;
 	if (reports)
 		f->reports = *reports;
@@ -84,6 +85,7 @@ static void front_free(void *arg)
 	client_pool_destroy(f->clients);
 	forward_fini(&f->forward);
 	free(f->rates);
+	compress_fini(&f->compress);
 	pool_fini(&f->relays);
 	pool_fini(&f->replay_blocks);
 	free(f);

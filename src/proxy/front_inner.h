@@ -4,6 +4,7 @@
 
 #include "base/pool.h"
 #include "proxy/access.h"
+#include "proxy/compress.h"
 #include "proxy/forward.h"
 #include "proxy/front.h"
 #include "proxy/rate.h"
@@ -24,6 +25,7 @@ struct front {
 	uint32_t probing;
 	struct list walks; /* over the upstreams, under way: see walk.h */
 	struct access *access;		/* NULL: none */
+	struct compress compress;
 	struct rate_table *rates;	/* NULL until a policy has a rate */
 	struct basic_auth *auth;	/* NULL until a policy has users */
 	struct work *work;

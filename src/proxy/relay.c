@@ -445,7 +445,9 @@ static void on_upstream_head(void *arg, const struct head *h)
 		client_idle_limit(r->client, 0);
 		endpoint_count_tunnel(r->endpoint, r);
 	}
-	if (exchange_respond(r->x, out, empty && !tunnel) < 0)
+	if ((r->upstream->policy.compress && !empty && !tunnel &&
+	     compress_begin(&r->packer, r, out) < 0) ||
+	    exchange_respond(r->x, out, empty && !tunnel) < 0)
 		answer(r, 502, "What serves this sent an answer that cannot be passed on.");
 }
 
@@ -453,7 +455,7 @@ static size_t on_upstream_body(void *arg, const char *p, size_t n)
 {
 	struct relay *r = arg;
 	struct iovec iov = { .iov_base = (void *)p, .iov_len = n };
-	size_t taken = exchange_write(r->x, &iov, 1);
+	size_t taken = r->packer ? compress_take(r->packer, p, n) : exchange_write(r->x, &iov, 1);
 
 	r->upstream_waits = taken < n;
 	return taken;
@@ -469,9 +471,19 @@ static void on_upstream_end(void *arg, const struct head *trailers)
 		return;
 	}
 	set_state(r, RELAY_DONE);
-	if (!r->x->ended)
+	if (r->packer)
+		compress_end(r->packer);
+	else if (!r->x->ended)
 		exchange_end(r->x, forward_trailers(&r->front->forward, trailers));
 	detach(r, true);
+}
+
+void relay_go_on(struct relay *r)
+{
+	if (!r->upstream_waits)
+		return;
+	r->upstream_waits = false;
+	client_resume(r->client);
 }
 
 static void on_client_writable(void *arg)
@@ -480,9 +492,8 @@ static void on_client_writable(void *arg)
 
 	if (r->state == RELAY_ANSWER) {
 		after_answer(r, answer_go_on(r));
-	} else if (r->upstream_waits) {
-		r->upstream_waits = false;
-		client_resume(r->client);
+	} else if (!r->packer || compress_go_on(r->packer)) {
+		relay_go_on(r);
 	}
 }
 
@@ -670,6 +681,7 @@ static void on_client_closed(void *arg, const char *why)
 	if (r->upstream)
 		hold_remove(&r->upstream->hold, r);
 	basic_auth_forget(r);
+	compress_stop(r->packer);
 	detach(r, false);
 	replay_drop(&r->replay, &r->front->replay_blocks);
 	if (r->state != RELAY_DONE)

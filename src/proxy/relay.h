@@ -58,6 +58,7 @@ struct relay {
 				      head came; 0: none did */
 
 	struct list hold_link, endpoint_link;
+	struct packer *packer;	/* encodes the response; NULL: it passes as it is */
 	struct list check_link; /* while its password is being checked */
 	uint64_t hold_until_ms; /* 0: was never held */
 	uint32_t hold_bytes;
@@ -78,6 +79,8 @@ void relay_answer_only(struct front *f, struct exchange *x, unsigned status, con
 		       struct slice location);
 /* The password of a request that waits for that was right, or not. */
 void relay_checked(struct relay *r, bool right);
+/* The upstream's next bytes may come. */
+void relay_go_on(struct relay *r);
 /* Lets a held request go to an endpoint (or be held again). */
 void relay_release(struct relay *r);
 /* A held request waited too long, or its upstream goes. */

@@ -128,6 +128,12 @@ static void on_check(struct ev_loop *ev, ev_check *w, int revents)
 		ev_idle_stop(ev, &l->awake);
 	if (!list_empty(&l->refeeds))
 		stream_wake_refeeds(l);
+	while (!list_empty(&l->next_tasks)) {
+		struct list *first = l->next_tasks.next;
+
+		list_remove(first);
+		list_push_back(&l->tasks, first);
+	}
 }
 
 static void on_awake(struct ev_loop *ev, ev_idle *w, int revents)
@@ -155,6 +161,7 @@ int loop_create(struct loop **out, struct err *err)
 	}
 	signal(SIGPIPE, SIG_IGN);
 	list_init(&l->tasks);
+	list_init(&l->next_tasks);
 	list_init(&l->reaps);
 	list_init(&l->refeeds);
 	ev_prepare_init(&l->prepare, on_prepare);
@@ -214,6 +221,14 @@ void loop_later(struct loop *l, struct loop_task *t)
 	 * sleep on it. */
 	if (l->closing_turn)
 		ev_feed_event(l->ev, &l->prepare, EV_PREPARE);
+}
+
+void loop_next(struct loop *l, struct loop_task *t)
+{
+	if (!list_empty(&t->link))
+		return;
+	list_push_back(&l->next_tasks, &t->link);
+	loop_stay_awake(l);
 }
 
 void loop_task_cancel(struct loop_task *t)

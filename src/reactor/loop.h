@@ -40,6 +40,9 @@ struct loop_task {
 
 void loop_task_init(struct loop_task *t, void (*run)(void *arg), void *arg);
 void loop_later(struct loop *l, struct loop_task *t);
+/* For the end of the next turn, which comes at once, after whatever has come meanwhile: what
+ * exceeded a turn's budget goes on there. */
+void loop_next(struct loop *l, struct loop_task *t);
 void loop_task_cancel(struct loop_task *t);
 
 /* Frees at the very end of the turn, after all tasks: call <free_fn>(arg) then. No event reaches

@@ -25,6 +25,7 @@ struct loop {
 	bool closing_turn; /* the turn's end has run, poll comes next */
 	uint64_t now_ms, turn_began_us;
 	struct list tasks;
+	struct list next_tasks; /* become <tasks> when the next turn begins */
 	struct list reaps;
 	struct list refeeds; /* streams whose bytes epoll cannot see: woken in the next turn */
 	struct loop_signal signals[LOOP_SIGNALS_MAX];

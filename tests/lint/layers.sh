@@ -45,6 +45,8 @@ only 'curl/' 'src/reactor/rpc[a-z0-9_]*\.[ch]'
 only 'crypt\.h' 'src/reactor/password\.c'
 only 'lmdb\.h' 'src/store/[a-z0-9_]+\.c'
 only 'jansson\.h' 'src/base/json\.c'
+only 'zlib\.h' 'src/proxy/encode\.c'
+only 'brotli/' 'src/proxy/encode\.c'
 only 'nghttp2/' 'src/http/(client_)?h2[a-z0-9_]*\.[ch]'
 
 exit $failed
