@@ -35,6 +35,8 @@ int client_pool_create(struct client_pool **out, struct loop *l, uint32_t max, s
 	 * should not fill memory with them. */
 	pool_init(&p->big_blocks, "big upstream blocks", CLIENT_BIG_BLOCK_BYTES, MAX(max / 16, 16),
 		  8);
+	pool_init(&p->h2_blocks, "HTTP/2 upstream blocks", CLIENT_H2_BLOCK_BYTES, MAX(max / 16, 16),
+		  8);
 	pool_init(&p->conns, "HTTP/2 upstream connections", sizeof(struct client_h2_conn),
 		  max < UINT32_MAX / 2 ? 2 * max : max, MIN(max, IDLE_OBJECTS_MAX));
 	pool_init(&p->streams, "upstream streams", sizeof(struct client_h2), STREAMS_MAX,
@@ -51,6 +53,7 @@ static void pool_free(void *arg)
 	pool_fini(&p->heads);
 	pool_fini(&p->blocks);
 	pool_fini(&p->big_blocks);
+	pool_fini(&p->h2_blocks);
 	pool_fini(&p->conns);
 	pool_fini(&p->streams);
 	free(p);
@@ -79,6 +82,7 @@ void client_each_pool(const struct client_pool *p, pool_each_fn *each, void *arg
 	each(arg, &p->heads);
 	each(arg, &p->blocks);
 	each(arg, &p->big_blocks);
+	each(arg, &p->h2_blocks);
 }
 
 /* ---- what both kinds of connection begin with ---- */

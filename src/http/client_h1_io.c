@@ -288,18 +288,28 @@ static void receive(struct client_h1 *c)
 		fail(c, (int)n, n == -ENOMEM ? "out of buffers" : "upstream reset the connection");
 }
 
+/* Content comes faster than it is read, and goes on as fast. */
+static bool is_flowing(const struct client_h1 *c)
+{
+	return c->state == CONTENT && c->in.filled && !c->refused_more && inbox_len(&c->in) == 0;
+}
+
 void client_h1_on_ready(void *arg, int events)
 {
 	struct client_h1 *c = arg;
+	uint64_t mark = c->stream.bytes_in;
 
 	if (c->state == CONNECTING) {
 		do_connect(c);
 	} else {
 		if (events & STREAM_WRITE)
 			c->out.blocked = false;
-		if (events & STREAM_READ)
-			receive(c);
-		step(c);
+		do {
+			if (events & STREAM_READ)
+				receive(c);
+			step(c);
+		} while ((events & STREAM_READ) && is_flowing(c) &&
+			 c->stream.bytes_in - mark < INBOX_TURN_BYTES);
 	}
 	if (c->state < SPENT)
 		client_h1_wake(c);

@@ -73,7 +73,7 @@ static void h2_close(struct client *client)
 	client_h2_detach(c);
 	deadline_stop(&c->deadline);
 	loop_task_cancel(&c->turn);
-	iobuf_release(&c->held, &c->pool->big_blocks);
+	iobuf_release(&c->held, &c->pool->h2_blocks);
 	client_h2_section_drop(c->pool, &c->trailers);
 	c->pool->stats.streams--;
 	loop_defer(c->pool->loop, &c->reap, on_free, c);
@@ -205,7 +205,7 @@ static int hold(struct client_h2 *c, const char *p, size_t n)
 {
 	struct iobuf *b = &c->held;
 
-	if (iobuf_lease(b, &c->pool->big_blocks) < 0)
+	if (iobuf_lease(b, &c->pool->h2_blocks) < 0)
 		return -ENOMEM;
 	if (iobuf_room(b) < n) {
 		memmove(b->mem, b->mem + b->pos, iobuf_len(b));
@@ -265,7 +265,7 @@ static void offer_held(struct client_h2 *c)
 	client_h2_watch(c);
 	if (c->refused_more)
 		return;
-	iobuf_release(b, &c->pool->big_blocks);
+	iobuf_release(b, &c->pool->h2_blocks);
 	if (c->over)
 		tell_end(c);
 }

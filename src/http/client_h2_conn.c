@@ -147,7 +147,7 @@ static int open_connection(struct client_group *g, struct client_h2_conn **out)
 	conn->idle.drop = on_drop;
 	loop_task_init(&conn->turn, on_turn, conn);
 	deadline_init(&conn->deadline, p->loop, on_deadline, conn);
-	outbox_init(&conn->out, &p->blocks, &p->big_blocks);
+	outbox_init(&conn->out, &p->blocks, &p->h2_blocks);
 	outbox_frame(&conn->out, BODY_UNTIL_CLOSE, 0);
 	conn->out.blocked = true; /* until it is connected */
 	list_push_back(&g->connections, &conn->link);
@@ -226,7 +226,7 @@ static void go_deaf(struct client_h2_conn *conn)
 {
 	conn->deaf = true;
 	outbox_fini(&conn->out);
-	outbox_init(&conn->out, &conn->pool->blocks, &conn->pool->big_blocks);
+	outbox_init(&conn->out, &conn->pool->blocks, &conn->pool->h2_blocks);
 	client_h2_conn_retire(conn);
 }
 
@@ -340,7 +340,7 @@ static void do_connect(struct client_h2_conn *conn)
 
 static void receive(struct client_h2_conn *conn)
 {
-	uint8_t *block = pool_get(&conn->pool->big_blocks);
+	uint8_t *block = pool_get(&conn->pool->h2_blocks);
 	ssize_t n;
 	int rc = 0;
 
@@ -348,10 +348,10 @@ static void receive(struct client_h2_conn *conn)
 		fail(conn, -ENOMEM, "out of buffers");
 		return;
 	}
-	n = stream_read(&conn->stream, block, CLIENT_BIG_BLOCK_BYTES);
+	n = stream_read(&conn->stream, block, CLIENT_H2_BLOCK_BYTES);
 	if (n > 0)
 		rc = client_h2_receive(conn, block, (size_t)n);
-	pool_put(&conn->pool->big_blocks, block);
+	pool_put(&conn->pool->h2_blocks, block);
 	if (n == 0)
 		fail(conn, -ECONNRESET, "upstream closed the connection");
 	else if (n < 0 && n != -EAGAIN)

@@ -18,7 +18,7 @@ void client_h2_section_drop(struct client_pool *p, struct client_h2_section *s)
 {
 	pool_put(&p->heads, s->head);
 	s->head = NULL;
-	iobuf_release(&s->text, &p->big_blocks);
+	iobuf_release(&s->text, &p->h2_blocks);
 }
 
 /* A callback's result: the connection may be gone through what it told. */
@@ -40,7 +40,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	if (!c || c->broken)
 		return 0;
 	s->head = pool_get(&conn->pool->heads);
-	if (!s->head || iobuf_lease(&s->text, &conn->pool->big_blocks) < 0) {
+	if (!s->head || iobuf_lease(&s->text, &conn->pool->h2_blocks) < 0) {
 		client_h2_section_drop(conn->pool, s);
 		(void)client_h2_fail(c, -ENOMEM, client_h2_stage(c), false, "out of buffers");
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;

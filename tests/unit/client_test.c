@@ -525,7 +525,7 @@ static void test_back_pressure_out(void **state)
 static void test_back_pressure_in(void **state)
 {
 	const size_t total = 10u << 20;
-	static char piece[65536];
+	static char piece[196608];
 	const uint64_t *reads = &stream_counters(rig.loop)->reads;
 	size_t sent = 0;
 	int fd = open_one();
