@@ -1,4 +1,4 @@
-/* temps route ls | add | set | rm, and temps cert ls: what the front door serves. */
+/* temps route ls | add | set | rm: what the front door serves. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,25 +127,9 @@ static int route_rm(struct cli *c, int argc, char **argv)
 	return code;
 }
 
-static void cert_row(struct table *t, const struct json *k)
-{
-	table_str(t, k, "name");
-	table_str(t, k, "source");
-	table_str(t, k, "issuer");
-	table_str(t, k, "not_after");
-}
-
-static int cert_ls(struct cli *c, int argc, char **argv)
-{
-	static const char *const columns[] = { "NAME", "SOURCE", "ISSUER", "NOT AFTER", NULL };
-
-	return cli_list(c, argc, argv, "/api/certs", "items", columns, cert_row);
-}
-
 const struct command command_route_ls = { "route ls", "[options]", "List what the front door serves", route_ls };
 const struct command command_route_add = { "route add", "HOST[/PATH] http://ADDRESS:PORT[,weight=N]… [--policy KEY=VALUE]…",
 					   "Send a host to literal addresses, without a container", route_add };
 const struct command command_route_set = { "route set", "HOST[/PATH] [http://ADDRESS:PORT[,weight=N]…] [--policy KEY=VALUE]…", "Change where a static route leads, or its policies",
 					   route_set };
 const struct command command_route_rm = { "route rm", "HOST[/PATH] [--yes]", "Remove a static route", route_rm };
-const struct command command_cert_ls = { "cert ls", "[options]", "List the certificates", cert_ls };

@@ -9,7 +9,8 @@ extern const struct command command_deploy, command_apps, command_ps, command_re
 extern const struct command command_node_ls, command_node_show, command_node_rm;
 extern const struct command command_token_create, command_token_ls, command_token_revoke;
 extern const struct command command_key_create, command_key_ls, command_key_revoke;
-extern const struct command command_route_ls, command_route_add, command_route_set, command_route_rm, command_cert_ls;
+extern const struct command command_route_ls, command_route_add, command_route_set, command_route_rm;
+extern const struct command command_cert_ls, command_cert_add, command_cert_rm;
 extern const struct command command_registry_login, command_registry_ls, command_registry_logout;
 extern const struct command command_events, command_status, command_complete;
 

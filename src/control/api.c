@@ -16,7 +16,6 @@ const struct api_route api_routes[] = {
 	{ "GET", "/health/ready", SCOPE_PUBLIC, 0, api_health_ready },
 	{ "GET", "/api/status", SCOPE_READ, 0, api_status },
 	{ "GET", "/metrics", SCOPE_READ, 0, api_metrics },
-	{ "GET", "/api/certs", SCOPE_READ, 0, api_certs },
 	{ "GET", "/api/events", SCOPE_READ, 0, api_events },
 
 	{ "GET", "/api/internal/ca", SCOPE_PUBLIC, 0, api_ca },
@@ -43,6 +42,10 @@ const struct api_route api_routes[] = {
 	{ "POST", "/api/routes", SCOPE_WRITE, API_BODY_MAX, api_routes_add },
 	{ "PATCH", "/api/routes", SCOPE_WRITE, API_BODY_MAX, api_routes_set },
 	{ "DELETE", "/api/routes", SCOPE_WRITE, 0, api_routes_remove },
+
+	{ "GET", "/api/certs", SCOPE_READ, 0, api_certs },
+	{ "PUT", "/api/certs/{name}", SCOPE_ADMIN, API_BODY_MAX, api_cert_set },
+	{ "DELETE", "/api/certs/{name}", SCOPE_ADMIN, 0, api_cert_remove },
 
 	{ "POST", "/api/settings/join-token/generate", SCOPE_ADMIN, API_BODY_MAX,
 	  api_settings_token },

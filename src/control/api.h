@@ -69,7 +69,6 @@ void api_health_live(struct api_request *r);
 void api_health_ready(struct api_request *r);
 void api_status(struct api_request *r);
 void api_metrics(struct api_request *r);
-void api_certs(struct api_request *r);
 void api_events(struct api_request *r);
 
 void api_ca(struct api_request *r);
@@ -94,6 +93,10 @@ void api_routes_list(struct api_request *r);
 void api_routes_add(struct api_request *r);
 void api_routes_set(struct api_request *r);
 void api_routes_remove(struct api_request *r);
+
+void api_certs(struct api_request *r);
+void api_cert_set(struct api_request *r);
+void api_cert_remove(struct api_request *r);
 
 void api_settings_token(struct api_request *r);
 void api_settings_token_revoke(struct api_request *r);

@@ -1,4 +1,4 @@
-/* API: health, status, certificates, events. */
+/* API: health, status, events. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -165,20 +165,6 @@ void api_status(struct api_request *r)
 	json_put_bool(&a.o, "braked", cluster_braked(cluster));
 	json_obj_end(&a.o);
 	json_put_int(&a.o, "memory_rss_bytes", resident_bytes());
-	api_answer_send(&a, r, 200);
-}
-
-void api_certs(struct api_request *r)
-{
-	const struct control *c = r->app;
-	struct api_answer a;
-	size_t n;
-
-	api_answer_begin(&a);
-	json_arr(&a.o, "items");
-	n = certs_emit(c->certs, &a.o);
-	json_arr_end(&a.o);
-	json_put_int(&a.o, "total", (int64_t)n);
 	api_answer_send(&a, r, 200);
 }
 

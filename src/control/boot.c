@@ -244,17 +244,23 @@ static int open_certs(struct control *c, struct err *err)
 {
 	static const char *const alpn[] = { "http/1.1", NULL };
 	char **ips = addresses_reachable(c->options->tls_addresses);
+	struct cert_store *stored = cert_store_create(c->seal_key);
 	struct certs_config config = {
 		.given = c->options->certs,
 		.ngiven = c->options->ncerts,
+		.loop = c->loop,
+		.stored = stored,
 		.front_ca = &c->front_ca,
 		.console_host = c->options->console_host,
 		.ips = (const char *const *)ips,
 		.routed = routed,
 		.arg = c,
 	};
-	int rc = certs_create(&c->certs, &config, err);
+	int rc = cert_store_load(stored, c->store, err);
 
+	c->cert_store = stored;
+	if (!rc)
+		rc = certs_create(&c->certs, &config, err);
 	addresses_free(ips);
 	if (!rc)
 		rc = tls_server_create(&c->tls, c->loop, alpn, certs_pick, c->certs, err);
@@ -459,6 +465,7 @@ void boot_close(struct control *c)
 	front_destroy(c->front);
 	tls_server_destroy(c->tls);
 	certs_destroy(c->certs);
+	cert_store_destroy(c->cert_store);
 	store_close(c->store);
 	events_destroy(c->events);
 	rpc_destroy(c->rpc);

@@ -2,13 +2,16 @@
 #include "control/certs.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "base/config.h"
 #include "base/hash.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "reactor/deadline.h"
 #include "reactor/loop.h"
 #include "reactor/pki.h"
 
@@ -16,8 +19,18 @@
 #define PEM_MAX_BYTES 262144
 #define CONSOLE_IPS_MAX 64
 
+#define DAY_MS 86400000
+
 struct given {
 	struct tls_cert *cert;
+};
+
+/* What says that a file is another one, or was written to. */
+struct file_mark {
+	dev_t device;
+	ino_t inode;
+	off_t size;
+	struct timespec changed;
 };
 
 struct issued {
@@ -36,6 +49,8 @@ struct certs {
 	struct list lru;
 	struct tls_cert *console;
 	uint64_t console_renew_at_ms;
+	struct file_mark *marks; /* two for each of the given, as they were when last read */
+	struct deadline watch, daily;
 };
 
 static uint64_t renew_at(const struct tls_cert *cert)
@@ -78,11 +93,41 @@ static void index_given(struct certs *c)
 				map_put(&c->by_name, name, c->given[i].cert);
 }
 
+static void mark_file(struct file_mark *m, const char *path)
+{
+	struct stat st;
+
+	memset(m, 0, sizeof(*m));
+	if (stat(path, &st) == 0) {
+		m->device = st.st_dev;
+		m->inode = st.st_ino;
+		m->size = st.st_size;
+		m->changed = st.st_mtim;
+	}
+}
+
+/* true: one has changed since the last time. */
+static bool mark_files(struct certs *c)
+{
+	bool changed = false;
+
+	for (size_t i = 0; i < 2 * c->config.ngiven; i++) {
+		const struct serve_cert *files = &c->config.given[i / 2];
+		struct file_mark now;
+
+		mark_file(&now, i % 2 ? files->key_file : files->cert_file);
+		changed |= memcmp(&now, &c->marks[i], sizeof(now)) != 0;
+		c->marks[i] = now;
+	}
+	return changed;
+}
+
 int certs_reload(struct certs *c, struct err *err)
 {
 	struct given *fresh = xcalloc(c->config.ngiven + 1, sizeof(*fresh));
 	struct hash_key key;
 
+	mark_files(c);	/* before they are read: what comes later is a change */
 	for (size_t i = 0; i < c->config.ngiven; i++) {
 		int rc = load_given(&c->config.given[i], &fresh[i].cert, err);
 
@@ -98,6 +143,54 @@ int certs_reload(struct certs *c, struct err *err)
 	c->given = fresh;
 	index_given(c);
 	return 0;
+}
+
+/* Certificate and key are two files: while one of them is new the pair does not fit, and the next
+ * look finds the other one changed too. */
+static void on_watch(void *arg)
+{
+	struct certs *c = arg;
+	struct err err;
+
+	deadline_set(&c->watch, CERTS_WATCH_MS);
+	if (!mark_files(c))
+		return;
+	if (certs_reload(c, &err))
+		log_error("certificates are left as they were: %s", err.text);
+	else
+		log_info("certificates were read again: their files have changed");
+}
+
+static int64_t days_left(uint64_t not_after_ms)
+{
+	int64_t left_ms = (int64_t)(not_after_ms - loop_wall_ms());
+
+	return left_ms < 0 ? -1 : left_ms / DAY_MS;
+}
+
+static void warn_of_end(const char *what, const char *name, uint64_t not_after_ms)
+{
+	int64_t days = days_left(not_after_ms);
+
+	if (days < 0)
+		log_warn("certificate %s%s has ended: give a new one", what, name);
+	else if (days < CERTS_SOON_DAYS)
+		log_warn("certificate %s%s ends in %" PRId64 " days: give a new one", what, name,
+			 days);
+}
+
+static void on_daily(void *arg)
+{
+	struct certs *c = arg;
+
+	deadline_set(&c->daily, DAY_MS);
+	for (size_t i = 0; i < c->config.ngiven; i++)
+		warn_of_end("in ", c->config.given[i].cert_file,
+			    tls_cert_not_after(c->given[i].cert));
+	if (!c->config.stored)
+		return;
+	LIST_FOR_EACH(r, cert_store_all(c->config.stored), struct cert_record, link)
+		warn_of_end("", r->name, r->not_after_ms);
 }
 
 static int issue(const struct certs *c, const struct pki_names *names, struct tls_cert **out,
@@ -166,6 +259,9 @@ int certs_create(struct certs **out, const struct certs_config *config, struct e
 	hash_key_random(&key);
 	map_init(&c->by_name, &key);
 	map_init(&c->issued, &key);
+	c->marks = xcalloc(2 * config->ngiven + 1, sizeof(*c->marks));
+	deadline_init(&c->watch, config->loop, on_watch, c);
+	deadline_init(&c->daily, config->loop, on_daily, c);
 	rc = certs_reload(c, err);
 	if (!rc)
 		rc = issue_console(c, err);
@@ -173,6 +269,9 @@ int certs_create(struct certs **out, const struct certs_config *config, struct e
 		certs_destroy(c);
 		return rc;
 	}
+	if (config->ngiven)
+		deadline_set(&c->watch, CERTS_WATCH_MS);
+	on_daily(c);
 	*out = c;
 	return 0;
 }
@@ -196,6 +295,9 @@ void certs_destroy(struct certs *c)
 	if (c->given)
 		free_given(c->given, c->config.ngiven);
 	tls_cert_free(c->console);
+	deadline_stop(&c->watch);
+	deadline_stop(&c->daily);
+	free(c->marks);
 	for (char **ip = c->ips; *ip; ip++)
 		free(*ip);
 	free(c->ips);
@@ -265,6 +367,13 @@ static const struct tls_cert *pick_console(struct certs *c)
 	return c->console;
 }
 
+static const struct tls_cert *pick_given(struct certs *c, struct slice name)
+{
+	const struct tls_cert *cert = map_get(&c->by_name, name);
+
+	return cert || !c->config.stored ? cert : cert_store_pick(c->config.stored, name);
+}
+
 const struct tls_cert *certs_pick(void *arg, struct slice sni)
 {
 	struct certs *c = arg;
@@ -275,15 +384,28 @@ const struct tls_cert *certs_pick(void *arg, struct slice sni)
 	if (sni.n == 0)
 		return pick_console(c);
 	wildcard = wildcard_of(sni, text);
-	cert = map_get(&c->by_name, sni);
+	cert = pick_given(c, sni);
 	if (!cert && wildcard.n)
-		cert = map_get(&c->by_name, wildcard);
+		cert = pick_given(c, wildcard);
 	/* One certificate for all hosts of a wildcard route, so that made-up names cost nothing. */
 	if (!cert && wildcard.n && c->config.routed(c->config.arg, wildcard))
 		cert = pick_issued(c, wildcard);
 	if (!cert && c->config.routed(c->config.arg, sni))
 		cert = pick_issued(c, sni);
 	return cert ? cert : pick_console(c);
+}
+
+static void emit_end(struct json_out *o, const char *issuer, const char *source,
+		     uint64_t not_after_ms, bool renewed)
+{
+	int64_t days = days_left(not_after_ms);
+
+	json_put_str(o, "issuer", issuer);
+	json_put_time(o, "not_after", not_after_ms);
+	json_put_int(o, "days_left", days);
+	json_put_bool(o, "ends_soon", !renewed && days < CERTS_SOON_DAYS);
+	json_put_str(o, "source", source);
+	json_obj_end(o);
 }
 
 static void emit_one(struct json_out *o, const struct tls_cert *cert, const char *issuer,
@@ -297,10 +419,16 @@ static void emit_one(struct json_out *o, const struct tls_cert *cert, const char
 	for (size_t k = 0; (name = tls_cert_name(cert, k)).n; k++)
 		json_put_slice(o, NULL, name);
 	json_arr_end(o);
-	json_put_str(o, "issuer", issuer);
-	json_put_time(o, "not_after", tls_cert_not_after(cert));
-	json_put_str(o, "source", source);
-	json_obj_end(o);
+	emit_end(o, issuer, source, tls_cert_not_after(cert), issuer != NULL);
+}
+
+static void emit_stored(struct json_out *o, const struct cert_record *r)
+{
+	json_obj(o, NULL);
+	json_put_str(o, "id", r->name);
+	json_put_str(o, "name", r->names.n ? r->names.items[0] : NULL);
+	strs_put(&r->names, o, "names");
+	emit_end(o, NULL, "store", r->not_after_ms, false);
 }
 
 size_t certs_emit(const struct certs *c, struct json_out *o)
@@ -310,6 +438,12 @@ size_t certs_emit(const struct certs *c, struct json_out *o)
 	emit_one(o, c->console, "temps front CA", "front-ca");
 	for (size_t i = 0; i < c->config.ngiven; i++, n++)
 		emit_one(o, c->given[i].cert, NULL, "file");
+	if (c->config.stored) {
+		LIST_FOR_EACH(r, cert_store_all(c->config.stored), struct cert_record, link) {
+			emit_stored(o, r);
+			n++;
+		}
+	}
 	LIST_FOR_EACH(i, &c->lru, struct issued, link) {
 		emit_one(o, i->cert, "temps front CA", "front-ca");
 		n++;

@@ -5,6 +5,7 @@
 
 #include "agent/engine.h"
 #include "control/authority.h"
+#include "control/cert_store.h"
 #include "control/certs.h"
 #include "control/serve.h"
 #include "http/reply.h"
@@ -36,6 +37,7 @@ struct control {
 	struct tls_server *tls;
 	struct api *api;
 	struct authority cluster_ca, front_ca;
+	struct cert_store *cert_store;
 	struct certs *certs;
 	struct events *events;
 	struct dataplane *dataplane;

@@ -1,4 +1,4 @@
-"""Certificates of one's own, their renewal by SIGHUP, and what plain listeners do."""
+"""Certificates of one's own, from files and stored ones, their renewal, and what plain listeners do."""
 import signal
 import socket
 import ssl
@@ -22,12 +22,11 @@ class Authority:
         openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", str(directory / "ca.key"),
                 "-out", self.pem, "-days", "30", "-subj", "/CN=own authority")
 
-    def issue(self, cert, key, *names):
+    def issue(self, cert, key, *names, algorithm=("ec", "-pkeyopt", "ec_paramgen_curve:P-256")):
         request, names = str(self.dir / "request.pem"), ",".join(f"DNS:{n}" for n in names)
         extensions = self.dir / "extensions"
         extensions.write_text(f"subjectAltName={names}\n")
-        openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", str(key), "-out", request,
-                "-subj", "/CN=own")
+        openssl("req", "-new", "-newkey", *algorithm, "-nodes", "-keyout", str(key), "-out", request, "-subj", "/CN=own")
         openssl("x509", "-req", "-in", request, "-CA", self.pem, "-CAkey", str(self.dir / "ca.key"), "-CAcreateserial", "-days", "20",
                 "-extfile", str(extensions), "-out", str(cert))
 
@@ -81,6 +80,72 @@ def test_sighup_takes_a_new_certificate_and_keeps_a_good_one(own, tmp_path):
     own.process.popen.send_signal(signal.SIGHUP)
     poll("it says so", lambda: str(own.cert) in own.process.text() and "left as they were" in own.process.text(), 10)
     assert peer(own, "own.example.test", own.authority.pem)["serialNumber"] == after
+
+
+def test_changed_files_are_read_again_without_being_told(own):
+    before = peer(own, "own.example.test", own.authority.pem)["serialNumber"]
+    own.authority.issue(own.cert, own.key_file, "own.example.test")
+    poll("the new one", lambda: peer(own, "own.example.test", own.authority.pem)["serialNumber"] != before, 20)
+
+
+def cert_file(authority, directory, name, *names, **kw):
+    cert, key = directory / f"{name}.pem", directory / f"{name}.key"
+    authority.issue(cert, key, *names, **kw)
+    return "--cert", str(cert), "--key", str(key)
+
+
+def test_stored_certificates(own, tmp_path):
+    c, authority = own, own.authority
+    for host in ("rsa.example.test", "*.stored.example.test"):
+        c.run("route", "add", host, "http://127.0.0.1:9")
+    c.run("cert", "add", "one", *cert_file(authority, tmp_path, "one", "plain.example.test", "*.stored.example.test"))
+    c.run("cert", "add", "rsa", *cert_file(authority, tmp_path, "rsa", "rsa.example.test", algorithm=("rsa:2048",)))
+    assert ("DNS", "plain.example.test") in peer(c, "plain.example.test", authority.pem)["subjectAltName"]
+    assert ("DNS", "*.stored.example.test") in peer(c, "any.stored.example.test", authority.pem)["subjectAltName"]
+    assert ("DNS", "rsa.example.test") in peer(c, "rsa.example.test", authority.pem)["subjectAltName"]
+    # A file of the administrator's comes first.
+    c.run("cert", "add", "late", *cert_file(authority, tmp_path, "late", "own.example.test", "late.example.test"))
+    assert ("DNS", "late.example.test") not in peer(c, "own.example.test", authority.pem)["subjectAltName"]
+
+    # Renewed under an open connection; nothing shows the key.
+    before = peer(c, "plain.example.test", authority.pem)["serialNumber"]
+    with c.session("plain.example.test") as kept:
+        kept.verify = authority.pem
+        assert kept.get("https://plain.example.test/", timeout=10).status_code == 200
+        c.run("cert", "add", "one", *cert_file(authority, tmp_path, "one", "plain.example.test"))
+        assert kept.get("https://plain.example.test/", timeout=10).status_code == 200
+    assert peer(c, "plain.example.test", authority.pem)["serialNumber"] != before
+    with pytest.raises(ssl.SSLCertVerificationError):   # the successor names it no more
+        peer(c, "any.stored.example.test", authority.pem)
+    listed = {i["id"]: i for i in c.json("cert", "ls")["items"] if i["source"] == "store"}
+    assert set(listed) == {"one", "rsa", "late"}
+    assert listed["one"]["names"] == ["plain.example.test"] and 18 <= listed["one"]["days_left"] <= 20 and not listed["one"]["ends_soon"]
+    assert "PRIVATE" not in str(listed) and "PRIVATE" not in c.process.text()
+    assert b"PRIVATE KEY" not in b"".join(f.read_bytes() for f in (c.data / "store").iterdir() if f.is_file())
+
+    c.restart()
+    assert ("DNS", "rsa.example.test") in peer(c, "rsa.example.test", authority.pem)["subjectAltName"]
+    c.run("cert", "rm", "one")
+    assert peer(c, "plain.example.test", c.ca)["subjectAltName"] == (("DNS", "plain.example.test"),)
+    assert "no certificate of that name" in c.run("cert", "rm", "one", check=False).stderr
+
+
+def test_certificates_that_are_refused(own, tmp_path):
+    a = cert_file(own.authority, tmp_path, "a", "a.example.test")
+    b = cert_file(own.authority, tmp_path, "b", "b.example.test")
+    r = own.run("cert", "add", "x", *a[:2], *b[2:], check=False)
+    assert r.returncode == 1 and "key" in r.stderr
+    assert own.run("cert", "add", "../x", *a, check=False).returncode == 1
+    assert own.run("cert", "add", "x", "--cert", a[1], check=False).returncode == 2
+    body = {"cert": open(a[1]).read(), "key": open(a[3]).read()}
+    assert own.api("PUT", "/api/certs/x", key=own.key("write"), json=body).status_code == 403
+    admin = own.key()
+    assert own.api("PUT", "/api/certs/x", key=admin, json=body | {"key": 7}).status_code == 400
+    assert own.api("PUT", "/api/certs/x", key=admin, json=body).status_code == 204
+    assert own.api("DELETE", "/api/certs/x", key=own.key("read")).status_code == 403
+    # From a pipe, so that it lies nowhere.
+    own.run("cert", "add", "piped", *a[:3], "-", input=body["key"])
+    assert {i["id"] for i in own.json("cert", "ls")["items"] if i["source"] == "store"} == {"x", "piped"}
 
 
 def other_address():
