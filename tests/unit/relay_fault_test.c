@@ -1,7 +1,7 @@
-/* Walks every point at which an upstream can fail × method × content held or not, on fresh and
- * on pooled connections, and checks that no request that is not idempotent is seen twice, that
- * no truncated answer passes for a whole one, and that a healthy endpoint is used wherever the
- * retry rule allows it. */
+/* Walks every point at which an upstream can fail × method × content (none, held for a second
+ * attempt, too large to be) × connection (fresh, pooled) × end (reset, clean), and checks that no
+ * request that is not idempotent is seen twice, that no truncated answer passes for a whole one, and
+ * that a healthy endpoint is used wherever the retry rule allows it. */
 #include "check.h"
 
 #include <errno.h>
@@ -26,36 +26,52 @@ enum point {
 	STALE,
 	POINTS
 };
-enum kind { GET, PUT, PUT_BIG, POST, POST_BIG, KINDS };
 enum outcome { WHOLE, BAD_GATEWAY, CUT, WHOLE_OR_502 };
 
 static const char *const point_names[POINTS] = { "refused",	  "after connect", "mid-request",
 						 "after request", "mid-head",	   "mid-body",
 						 "mid-chunk",	  "after body",	   "stale" };
-static const struct {
-	const char *name, *method;
+static const struct by_method {
+	const char *name;
+	bool idempotent;
+} methods[] = {
+	{ "GET", true },    { "HEAD", true },  { "PUT", true },
+	{ "DELETE", true }, { "POST", false }, { "PATCH", false },
+};
+static const size_t bodies[] = { 0, 1000, 300000 };
+
+#define HELD_MAX 65536 /* content up to this can be sent again */
+
+struct fault {
+	enum point point;
+	const struct by_method *method;
 	size_t body;
-} kinds[KINDS] = {
-	{ "GET", "GET", 0 },
-	{ "PUT", "PUT", 1000 },
-	{ "PUT too big to hold", "PUT", 300000 },
-	{ "POST", "POST", 1000 },
-	{ "POST too big to hold", "POST", 300000 },
+	bool pooled, clean; /* the connection; how it ends */
 };
 
-/* After a stale connection and after a connect, an RST may cross the first bytes: both answers
- * are right then, but only one attempt. */
-static const enum outcome want[POINTS][KINDS] = {
-	[REFUSED] = { WHOLE, WHOLE, WHOLE, WHOLE, WHOLE },
-	[AFTER_CONNECT] = { WHOLE, WHOLE, WHOLE_OR_502, WHOLE_OR_502, WHOLE_OR_502 },
-	[MID_REQUEST] = { WHOLE, WHOLE, WHOLE_OR_502, BAD_GATEWAY, BAD_GATEWAY },
-	[AFTER_REQUEST] = { WHOLE, WHOLE, BAD_GATEWAY, BAD_GATEWAY, BAD_GATEWAY },
-	[MID_HEAD] = { BAD_GATEWAY, BAD_GATEWAY, BAD_GATEWAY, BAD_GATEWAY, BAD_GATEWAY },
-	[MID_BODY] = { CUT, CUT, CUT, CUT, CUT },
-	[MID_CHUNK] = { CUT, CUT, CUT, CUT, CUT },
-	[AFTER_BODY] = { WHOLE, WHOLE, WHOLE, WHOLE, WHOLE },
-	[STALE] = { WHOLE, WHOLE, WHOLE_OR_502, WHOLE_OR_502, WHOLE_OR_502 },
-};
+/* What the retry rule says (DESIGN: nothing was sent, or it is idempotent, no byte of a response came
+ * and the content is held). */
+static enum outcome wanted(const struct fault *f)
+{
+	bool again = f->method->idempotent && f->body <= HELD_MAX;
+
+	switch (f->point) {
+	case REFUSED:
+	case AFTER_BODY: return WHOLE;
+	/* The end may cross the first bytes: was anything sent or not? Both answers are right, and
+	 * there is only one attempt. */
+	case AFTER_CONNECT:
+	case STALE: return again ? WHOLE : WHOLE_OR_502;
+	/* Too large to be held as a whole, but this much of it may be. */
+	case MID_REQUEST: return again ? WHOLE : f->method->idempotent ? WHOLE_OR_502 : BAD_GATEWAY;
+	case AFTER_REQUEST: return again ? WHOLE : BAD_GATEWAY;
+	case MID_HEAD: return BAD_GATEWAY;
+	/* An answer to HEAD is whole with its head. */
+	case MID_BODY:
+	case MID_CHUNK: return strcmp(f->method->name, "HEAD") == 0 ? WHOLE : CUT;
+	default: return WHOLE;
+	}
+}
 
 #define BODY "0123456789"
 #define CONNS 16
@@ -63,6 +79,7 @@ static const enum outcome want[POINTS][KINDS] = {
 
 struct conn {
 	int fd;	    /* 0: free */
+	bool ended; /* our half is closed: what comes is dropped */
 	size_t got; /* bytes of the request in progress */
 	char head[4096];
 };
@@ -71,22 +88,28 @@ struct world {
 	struct door door;
 	int listeners[2];
 	struct conn conns[CONNS];
-	bool armed; /* the next one fails, at <point> */
-	enum point point;
+	bool armed; /* the next one fails, as <fault> says */
+	const struct fault *fault;
 	unsigned touched, complete; /* of the request under test */
 	bool counting;
 };
 
-static void end_conn(struct conn *c)
+static void end_conn(struct world *w, struct conn *c)
 {
-	tcp_reset(c->fd);
-	c->fd = 0;
+	if (w->fault->clean) {
+		shutdown(c->fd, SHUT_WR);
+		c->ended = true;
+	} else {
+		tcp_reset(c->fd);
+		c->fd = 0;
+	}
 }
 
 /* A whole request is here. */
 static void answer(struct world *w, struct conn *c)
 {
-	enum point p = w->armed ? w->point : POINTS;
+	enum point p = w->armed ? w->fault->point : POINTS;
+	bool head = strncmp(c->head, "HEAD ", 5) == 0;
 
 	w->complete += w->counting;
 	w->armed = w->armed && p == STALE;
@@ -94,23 +117,21 @@ static void answer(struct world *w, struct conn *c)
 	switch (p) {
 	case AFTER_REQUEST: break;
 	case MID_HEAD: tcp_send(c->fd, "HTTP/1.1 200 OK\r\nContent-Le"); break;
-	case MID_BODY: tcp_send(c->fd, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234"); break;
 	case MID_CHUNK:
-		tcp_send(
-			c->fd,
-			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\n");
+		tcp_send(c->fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+		tcp_send(c->fd, head ? "" : "a\r\n0123456789\r\n");
 		break;
-	default: tcp_send(c->fd, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n" BODY); break;
+	default:
+		tcp_send(c->fd, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n");
+		tcp_send(c->fd, head ? "" : p == MID_BODY ? "01234" : BODY);
+		break;
 	}
-	/* Some end by FIN, some by RST. */
-	if (p == MID_HEAD || p == MID_BODY || p == MID_CHUNK) {
-		close(c->fd);
-		c->fd = 0;
-	} else if (p == AFTER_REQUEST || p == AFTER_BODY) {
-		if (p == AFTER_BODY)
-			shutdown(c->fd, SHUT_WR);
-		else
-			end_conn(c);
+	/* A reset overtakes what was said before it: an answer that is to arrive ends cleanly. */
+	if (p == AFTER_BODY || (head && (p == MID_BODY || p == MID_CHUNK))) {
+		shutdown(c->fd, SHUT_WR);
+		c->ended = true;
+	} else if (p >= AFTER_REQUEST && p <= MID_CHUNK) {
+		end_conn(w, c);
 	}
 }
 
@@ -126,6 +147,8 @@ static void on_upstream(struct world *w, struct conn *c)
 		c->fd = 0;
 		return;
 	}
+	if (c->ended)
+		return;
 	if (c->got == 0)
 		w->touched += w->counting;
 	if (c->got < sizeof(c->head) - 1) {
@@ -135,9 +158,9 @@ static void on_upstream(struct world *w, struct conn *c)
 		c->head[c->got + take] = '\0';
 	}
 	c->got += (size_t)n;
-	if (w->armed && w->point == MID_REQUEST) {
+	if (w->armed && w->fault->point == MID_REQUEST) {
 		w->armed = false;
-		end_conn(c);
+		end_conn(w, c);
 		return;
 	}
 	end = strstr(c->head, "\r\n\r\n");
@@ -155,16 +178,15 @@ static void on_listener(struct world *w, int listener)
 	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 
 	assert_true(fd >= 0);
-	if (w->armed && w->point == AFTER_CONNECT) {
-		w->armed = false;
-		tcp_reset(fd);
-		return;
-	}
 	for (unsigned i = 0; i < CONNS; i++) {
-		if (w->conns[i].fd == 0) {
-			w->conns[i] = (struct conn){ .fd = fd };
-			return;
+		if (w->conns[i].fd)
+			continue;
+		w->conns[i] = (struct conn){ .fd = fd };
+		if (w->armed && w->fault->point == AFTER_CONNECT) {
+			w->armed = false;
+			end_conn(w, &w->conns[i]);
 		}
+		return;
 	}
 	fail_msg("too many upstream connections");
 }
@@ -191,7 +213,7 @@ static void exchange(struct world *w, const char *request, size_t request_n, cha
 		poll(p, ARRAY_LEN(p), 1000);
 		if (time(NULL) > limit)
 			fail_msg("%s: the exchange takes too long: got \"%s\"",
-				 point_names[w->point], out);
+				 point_names[w->fault->point], out);
 		for (unsigned i = 0; i < CONNS; i++)
 			if (p[3 + i].revents)
 				on_upstream(w, &w->conns[i]);
@@ -219,7 +241,7 @@ static void exchange(struct world *w, const char *request, size_t request_n, cha
 }
 
 /* What a careful client makes of the bytes it got. */
-static enum outcome judge(const char *text)
+static enum outcome judge(const char *text, bool head)
 {
 	const char *body = strstr(text, "\r\n\r\n"), *length;
 
@@ -227,6 +249,10 @@ static enum outcome judge(const char *text)
 		return BAD_GATEWAY;
 	if (!body || strncmp(text, "HTTP/1.1 200 ", 13) != 0)
 		return CUT;
+	if (head) {
+		assert_string_equal(body, "\r\n\r\n");
+		return WHOLE;
+	}
 	if (strcasestr(text, "Transfer-Encoding: chunked"))
 		return strstr(body, "\r\n0\r\n\r\n") ? WHOLE : CUT;
 	length = strcasestr(text, "Content-Length: ");
@@ -235,17 +261,17 @@ static enum outcome judge(const char *text)
 	return strlen(body + 4) == (size_t)atol(length + 16) ? WHOLE : CUT;
 }
 
-static char *make_request(enum kind k, size_t *n)
+static char *make_request(const struct fault *f, size_t *n)
 {
-	char *text = malloc(kinds[k].body + 512);
+	char *text = malloc(f->body + 512);
 
 	*n = (size_t)sprintf(text, "%s /x HTTP/1.1\r\nHost: " DOOR_HOST "\r\nConnection: close\r\n",
-			     kinds[k].method);
-	if (kinds[k].body)
-		*n += (size_t)sprintf(text + *n, "Content-Length: %zu\r\n", kinds[k].body);
+			     f->method->name);
+	if (f->body)
+		*n += (size_t)sprintf(text + *n, "Content-Length: %zu\r\n", f->body);
 	*n += (size_t)sprintf(text + *n, "\r\n");
-	memset(text + *n, 'b', kinds[k].body);
-	*n += kinds[k].body;
+	memset(text + *n, 'b', f->body);
+	*n += f->body;
 	return text;
 }
 
@@ -259,7 +285,7 @@ static void warm_up(struct world *w)
 	for (unsigned i = 0; i < 2; i++) {
 		out[0] = '\0';
 		exchange(w, get, sizeof(get) - 1, out, sizeof(out));
-		assert_int_equal(judge(out), WHOLE);
+		assert_int_equal(judge(out, false), WHOLE);
 	}
 }
 
@@ -278,7 +304,7 @@ static void stop_second(struct world *w)
 		if (w->conns[i].fd &&
 		    getsockname(w->conns[i].fd, (struct sockaddr *)&own, &len) == 0 &&
 		    memcmp(&own, &listener, sizeof(struct sockaddr_in)) == 0)
-			end_conn(&w->conns[i]);
+			end_conn(w, &w->conns[i]);
 	}
 	for (unsigned i = 0; i < 500; i++) {
 		door_command(&w->door, DOOR_SNAPSHOT, 0);
@@ -288,47 +314,54 @@ static void stop_second(struct world *w)
 	fail_msg("the closed connection stays in the pool");
 }
 
-static void one(enum point p, enum kind k, bool pooled)
+static void check(const struct fault *f, const struct world *w, const char *out)
 {
-	struct world w = { .point = p };
+	bool head = strcmp(f->method->name, "HEAD") == 0;
+	enum outcome want = wanted(f), got = judge(out, head);
+	char name[128];
+
+	snprintf(name, sizeof(name), "%s with %zu bytes, %s, %s connection, %s end",
+		 f->method->name, f->body, point_names[f->point], f->pooled ? "pooled" : "fresh",
+		 f->clean ? "clean" : "hard");
+	if (want == WHOLE_OR_502 ? got != WHOLE && got != BAD_GATEWAY : got != want)
+		fail_msg("%s: outcome %d, not %d: %s", name, got, want, out);
+	if (got == WHOLE && !head && !strstr(out, BODY))
+		fail_msg("%s: wrong content: %s", name, out);
+	if (!f->method->idempotent && w->touched > 1)
+		fail_msg("%s: seen %u times", name, w->touched);
+	if (w->complete > 2)
+		fail_msg("%s: sent %u times", name, w->complete);
+}
+
+static void one(const struct fault *f)
+{
+	struct world w = { .fault = f };
 	struct door_config c = { .nendpoints = 2 };
-	char name[128], out[8192] = "", *request;
-	enum outcome got;
+	char out[8192] = "", *request;
 	size_t n;
 
-	snprintf(name, sizeof(name), "%s, %s, %s connection", kinds[k].name, point_names[p],
-		 pooled ? "pooled" : "fresh");
 	for (unsigned i = 0; i < 2; i++)
 		w.listeners[i] = tcp_listen(&c.endpoints[i]);
-	if (p == REFUSED && !pooled) {
+	if (f->point == REFUSED && !f->pooled) {
 		/* The second is the first whose turn it is. */
 		close(w.listeners[1]);
 		w.listeners[1] = -1;
 	}
 	door_start(&w.door, &c);
-	if (pooled) {
+	if (f->pooled) {
 		/* Both listen for the warm-up, and the second one stops then. */
 		warm_up(&w);
-		if (p == REFUSED)
+		if (f->point == REFUSED)
 			stop_second(&w);
 	}
 	w.armed = w.counting = true;
-	for (unsigned i = 0; i < CONNS && p == STALE; i++)
+	for (unsigned i = 0; i < CONNS && f->point == STALE; i++)
 		if (w.conns[i].fd)
-			end_conn(&w.conns[i]);
-	request = make_request(k, &n);
+			end_conn(&w, &w.conns[i]);
+	request = make_request(f, &n);
 	exchange(&w, request, n, out, sizeof(out));
 	free(request);
-
-	got = judge(out);
-	if (want[p][k] == WHOLE_OR_502 ? got != WHOLE && got != BAD_GATEWAY : got != want[p][k])
-		fail_msg("%s: outcome %d, not %d: %s", name, got, want[p][k], out);
-	if (got == WHOLE && !strstr(out, BODY))
-		fail_msg("%s: wrong content: %s", name, out);
-	if (strcmp(kinds[k].method, "POST") == 0 && w.touched > 1)
-		fail_msg("%s: seen %u times", name, w.touched);
-	if (w.complete > 2)
-		fail_msg("%s: sent %u times", name, w.complete);
+	check(f, &w, out);
 	for (unsigned i = 0; i < CONNS; i++)
 		if (w.conns[i].fd)
 			close(w.conns[i].fd);
@@ -338,30 +371,57 @@ static void one(enum point p, enum kind k, bool pooled)
 	door_stop(&w.door);
 }
 
+static void all(bool pooled, bool clean)
+{
+	for (enum point p = REFUSED; p < POINTS; p++) {
+		/* A pooled connection has been connected before, a fresh one is never stale; nobody
+		 * can refuse cleanly. */
+		if ((pooled && p == AFTER_CONNECT) || (!pooled && p == STALE) ||
+		    (clean && p == REFUSED))
+			continue;
+		for (size_t m = 0; m < ARRAY_LEN(methods); m++) {
+			for (size_t b = 0; b < ARRAY_LEN(bodies); b++) {
+				const struct fault f = { p, &methods[m], bodies[b], pooled, clean };
+
+				one(&f);
+			}
+		}
+	}
+}
+
 static void fresh(void **state)
 {
 	(void)state;
-	for (enum point p = REFUSED; p <= AFTER_BODY; p++)
-		for (enum kind k = 0; k < KINDS; k++)
-			one(p, k, false);
+	all(false, false);
 }
 
+static void fresh_clean(void **state)
+{
+	(void)state;
+	all(false, true);
+}
+
+/* A pooled connection that ends with a request on it may have been stale, so those retries are
+ * free. */
 static void pooled(void **state)
 {
-	/* A pooled connection that ends with a request on it may have been stale, so those
-	 * retries are free. It has been connected before. */
 	(void)state;
-	for (enum point p = REFUSED; p < POINTS; p++)
-		for (enum kind k = 0; k < KINDS; k++)
-			if (p != AFTER_CONNECT)
-				one(p, k, true);
+	all(true, false);
+}
+
+static void pooled_clean(void **state)
+{
+	(void)state;
+	all(true, true);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(fresh),
+		cmocka_unit_test(fresh_clean),
 		cmocka_unit_test(pooled),
+		cmocka_unit_test(pooled_clean),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
