@@ -111,10 +111,11 @@ static bool account_open(struct server *s, const struct addr *peer, struct conn_
 
 static void account_close(struct server *s, struct conn_account *counts)
 {
-	struct account *a = CONTAINER_OF(counts, struct account, counts);
+	struct account *a;
 
 	if (!counts || --counts->open > 0)
 		return;
+	a = CONTAINER_OF(counts, struct account, counts);
 	map_del(&s->accounts, account_slice(a));
 	pool_put(&s->account_pool, a);
 }

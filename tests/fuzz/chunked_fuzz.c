@@ -1,19 +1,8 @@
 /* Chunked content: cut anywhere it decodes to the same bytes and the same verdict, and survives
  * being written again. Byte 0 says where to cut. */
-#include <stdio.h>
-#include <stdlib.h>
 
+#include "fuzz.h"
 #include "http/parse.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                    \
-	do {                                                               \
-		if (!(condition)) {                                        \
-			fprintf(stderr, "%d: %s\n", __LINE__, #condition); \
-			abort();                                           \
-		}                                                          \
-	} while (0)
 
 struct outcome {
 	enum chunk_event last;

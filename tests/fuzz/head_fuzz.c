@@ -1,20 +1,9 @@
 /* Heads: cut anywhere they mean the same as whole, and what is accepted means the same after it was
  * written again. Byte 0: bit 0 response, bit 1 to a HEAD, the rest where to cut. */
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 
+#include "fuzz.h"
 #include "http/parse.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                    \
-	do {                                                               \
-		if (!(condition)) {                                        \
-			fprintf(stderr, "%d: %s\n", __LINE__, #condition); \
-			abort();                                           \
-		}                                                          \
-	} while (0)
 
 static ssize_t parse(uint8_t mode, struct head_scan *scan, const char *p, size_t n, struct head *h,
 		     struct parse_fault *f)

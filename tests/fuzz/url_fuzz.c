@@ -1,19 +1,8 @@
 /* Authorities, percent-encoding and queries: what is accepted stays within its bounds. */
-#include <stdio.h>
-#include <stdlib.h>
 
+#include "fuzz.h"
 #include "http/head.h"
 #include "http/url.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                    \
-	do {                                                               \
-		if (!(condition)) {                                        \
-			fprintf(stderr, "%d: %s\n", __LINE__, #condition); \
-			abort();                                           \
-		}                                                          \
-	} while (0)
 
 static void try_authority(struct slice s)
 {
