@@ -242,7 +242,7 @@ static bool routed(void *arg, struct slice host)
 
 static int open_certs(struct control *c, struct err *err)
 {
-	static const char *const alpn[] = { "http/1.1", NULL };
+	static const char *const alpn[] = { "h2", "http/1.1", NULL };
 	char **ips = addresses_reachable(c->options->tls_addresses);
 	struct cert_store *stored = cert_store_create(c->seal_key);
 	struct certs_config config = {

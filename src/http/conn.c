@@ -7,12 +7,16 @@
 
 #include "base/log.h"
 
+static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+_Static_assert(sizeof(preface) - 1 == CONN_PREFACE_BYTES, "RFC 9113, section 3.4");
+
 #define TO(s) (1u << CONN_##s)
 static const struct {
 	const char *name;
 	unsigned next;
 } states[CONN_STATES] = {
-	[CONN_HANDSHAKE] = { "handshake", TO(OPEN) | TO(CLOSED) },
+	[CONN_HANDSHAKE] = { "handshake", TO(FIRST) | TO(OPEN) | TO(CLOSED) },
+	[CONN_FIRST] = { "first bytes", TO(OPEN) | TO(CLOSED) },
 	[CONN_OPEN] = { "open", TO(CLOSED) },
 	[CONN_CLOSED] = { "closed", 0 },
 };
@@ -72,7 +76,7 @@ static void become(struct conn *c, const struct conn_kind *kind)
 	c->kind = kind;
 	conn_works(c);
 	set_state(c, CONN_OPEN);
-	if (kind->begin(c) < 0)
+	if (kind->begin(c, slice_of(c->first, c->nfirst)) < 0)
 		conn_close(c, "no room for another connection");
 }
 
@@ -86,17 +90,39 @@ static void do_handshake(struct conn *c)
 	else if (rc < 0)
 		conn_close(c, "TLS handshake failed");
 	else
+		become(c, slice_eq(stream_alpn(&c->stream), SLICE("h2")) ? &h2_kind : &h1_kind);
+}
+
+/* Reads as far as it may be HTTP/2's preface, so that nothing of either protocol is passed over. */
+static void do_first(struct conn *c)
+{
+	ssize_t n = stream_read(&c->stream, c->first + c->nfirst, sizeof(c->first) - c->nfirst);
+
+	if (n == -EAGAIN)
+		return;
+	if (n <= 0) {
+		conn_close(c, NULL);
+		return;
+	}
+	c->nfirst += (uint8_t)n;
+	if (memcmp(c->first, preface, c->nfirst) != 0)
 		become(c, &h1_kind);
+	else if (c->nfirst == CONN_PREFACE_BYTES)
+		become(c, &h2_kind);
 }
 
 /* The first thing after accept(), and after whatever comes before the handshake. */
 void conn_start(struct conn *c)
 {
 	conn_waits(c);
-	if (c->peer.tls)
+	if (c->peer.tls) {
 		stream_wait(&c->stream, STREAM_READ);
-	else
+	} else if (c->shared->config.h2c) {
+		set_state(c, CONN_FIRST);
+		stream_wait(&c->stream, STREAM_READ);
+	} else {
 		become(c, &h1_kind);
+	}
 }
 
 /* ---- events ---- */
@@ -108,6 +134,7 @@ static void on_ready(void *arg, int events)
 	switch (c->state) {
 	case CONN_OPEN: c->kind->ready(c, events); break;
 	case CONN_HANDSHAKE: do_handshake(c); break;
+	case CONN_FIRST: do_first(c); break;
 	default: break;
 	}
 }

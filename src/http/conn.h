@@ -1,7 +1,8 @@
 /* One client connection, whatever it speaks: the socket or TLS stream, its handshake, its deadline,
  * the end of its turns, who is on the other side, how it is counted and how it ends. What is said
- * on it is a kind's matter (h1.c), chosen once, after the handshake. A kind's state comes from a
- * pool of its own at that moment, so that a connection that says nothing stays small. */
+ * on it is a kind's matter (h1.c, h2.c), chosen once: by ALPN after the handshake, or by the first
+ * bytes on a plain listener. A kind's state comes from a pool of its own at that moment, so that a
+ * connection that says nothing stays small. */
 #ifndef TEMPS_HTTP_CONN_H
 #define TEMPS_HTTP_CONN_H
 
@@ -11,12 +12,15 @@
 #include "reactor/stream.h"
 
 struct conn;
+struct h2_shared;
+
+#define CONN_PREFACE_BYTES 24 /* what HTTP/2 begins with (RFC 9113 §3.4) */
 
 /* What a protocol does on a connection. <c->proto> is its state. */
 struct conn_kind {
 	const char *name;
-	/* The connection speaks this from now on. -ENOMEM. */
-	int (*begin)(struct conn *c);
+	/* The connection speaks this from now on; <early> was read already. -ENOMEM. */
+	int (*begin)(struct conn *c, struct slice early);
 	void (*ready)(struct conn *c, int events); /* STREAM_READ and STREAM_WRITE */
 	void (*turn)(struct conn *c);	 /* the end of a turn that conn_wake() asked for */
 	void (*expired)(struct conn *c); /* the deadline that the kind has set */
@@ -29,7 +33,7 @@ struct conn_kind {
 	void (*release)(struct conn *c);
 };
 
-extern const struct conn_kind h1_kind;
+extern const struct conn_kind h1_kind, h2_kind;
 
 /* What all connections of a server share; the server owns it. */
 struct conn_shared {
@@ -38,6 +42,7 @@ struct conn_shared {
 	struct exchange_handler handler;
 	struct server_stats stats;
 	struct pool conns, h1s, exchanges, blocks, big_blocks;
+	struct h2_shared *h2; /* what h2.c shares among its connections */
 	struct request_ids ids;
 	struct head trailers; /* scratch for the length of one body_end() */
 	struct list waiting;  /* those without an exchange in progress, the longest in front */
@@ -50,6 +55,7 @@ struct conn_shared {
 
 enum conn_state {
 	CONN_HANDSHAKE, /* TLS */
+	CONN_FIRST,	/* a plain listener that takes HTTP/2: which is it? */
 	CONN_OPEN,	/* its kind has it */
 	CONN_CLOSED,
 	CONN_STATES
@@ -74,6 +80,8 @@ struct conn {
 	struct exchange_peer peer;
 	const char *broken; /* to be closed at the end of the turn, with this reason */
 	uint8_t state;	    /* enum conn_state; set_state() in conn.c writes it */
+	uint8_t nfirst;
+	char first[CONN_PREFACE_BYTES]; /* in CONN_FIRST: what came */
 };
 
 /* Takes the accepted descriptor. <tls> NULL for plain. NULL at the cap or without memory: the

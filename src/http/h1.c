@@ -566,7 +566,7 @@ static void on_expired(struct conn *conn)
 
 /* ---- for the connection ---- */
 
-static int on_begin(struct conn *conn)
+static int on_begin(struct conn *conn, struct slice early)
 {
 	struct conn_shared *shared = conn->shared;
 	struct h1 *c = pool_get(&shared->h1s);
@@ -577,6 +577,10 @@ static int on_begin(struct conn *conn)
 	conn->proto = c;
 	inbox_init(&c->in, &shared->blocks, &shared->big_blocks);
 	outbox_init(&c->out, &shared->blocks, &shared->big_blocks);
+	if (early.n && inbox_put(&c->in, early) < 0)
+		return -ENOMEM;
+	if (early.n)
+		conn_wake(conn);
 	conn_waits(conn);
 	deadline_set(&conn->deadline, shared->config.head_timeout_ms);
 	watch(c);

@@ -106,6 +106,15 @@ ssize_t inbox_fill(struct inbox *in, struct stream *s)
 	return n;
 }
 
+int inbox_put(struct inbox *in, struct slice bytes)
+{
+	if (iobuf_lease(&in->buf, in->blocks) < 0)
+		return -ENOMEM;
+	memcpy(in->buf.mem, bytes.p, bytes.n);
+	in->buf.last = (uint32_t)bytes.n;
+	return 0;
+}
+
 int inbox_grow(struct inbox *in)
 {
 	struct iobuf big = { 0 };

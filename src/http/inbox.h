@@ -36,6 +36,8 @@ void inbox_fini(struct inbox *in);
 /* One read: >0 bytes; 0 end of file (also noted in <eof>); -EAGAIN; -ENOBUFS: the window is full;
  * -ENOMEM: no block; else the stream's error. */
 ssize_t inbox_fill(struct inbox *in, struct stream *s);
+/* Bytes that were read before there was a window, at most a block. -ENOMEM. */
+int inbox_put(struct inbox *in, struct slice bytes) MUST_CHECK;
 /* Would inbox_fill() find room? */
 bool inbox_has_room(const struct inbox *in);
 /* The head at pos fills its block: go on in a big one. -ENOMEM. */

@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "http/h1.h"
+#include "http/h2.h"
 #include "reactor/crypto.h"
 
 #define BIG_BLOCK_BYTES \
@@ -322,6 +323,7 @@ int server_create(struct server **out, struct loop *l, const struct server_confi
 	hash_key_random(&key);
 	map_init(&s->accounts, &key);
 	init_pools(s);
+	h2_shared_create(&s->shared);
 	deadline_init(&s->drain_limit, l, on_drain_limit, s);
 	loop_task_init(&s->drain_check, on_drain_check, s);
 	*out = s;
@@ -373,6 +375,7 @@ static void server_free(void *arg)
 
 	pool_fini(&s->shared.conns);
 	pool_fini(&s->shared.h1s);
+	h2_shared_destroy(s->shared.h2);
 	pool_fini(&s->shared.exchanges);
 	pool_fini(&s->shared.blocks);
 	pool_fini(&s->shared.big_blocks);

@@ -1,4 +1,4 @@
-/* Client connections: accepts from listeners, speaks HTTP/1.1 (h1.c; h2.c by ALPN later), gives
+/* Client connections: accepts from listeners, speaks HTTP/1.1 (h1.c) or HTTP/2 (h2.c), gives
  * exchanges to one handler. */
 #ifndef TEMPS_HTTP_SERVER_H
 #define TEMPS_HTTP_SERVER_H
@@ -26,6 +26,7 @@ struct server_config {
 				      peers */
 	uint32_t max_per_address; /* per client address; 0 = no limit */
 	uint32_t max_tunnels_per_address; /* of them, open or asked for; 0 = no limit */
+	bool h2c; /* HTTP/2 with prior knowledge on plain listeners (RFC 9113 §3.3) */
 	bool trust_request_id; /* keep a client's X-Request-ID when it is 1..36 of [A-Za-z0-9._-] */
 };
 void server_config_default(struct server_config *c);
@@ -35,6 +36,11 @@ struct server_stats {
 	uint64_t evicted;  /* closed without a request in progress, to make room for others */
 	uint64_t too_slow; /* cut below the minimum rate; counted in timeouts too */
 	uint64_t refused_tunnels;
+	/* HTTP/2: connections there were; requests taken back or malformed; streams refused for want
+	 * of room; connections ended because of too many such requests, too many frames that move
+	 * nothing, a header list without end */
+	uint64_t h2_connections, h2_resets, h2_refused;
+	uint64_t h2_reset_floods, h2_frame_floods, h2_head_floods;
 	uint32_t open, idle; /* connections */
 };
 

@@ -17,6 +17,12 @@ static void die(const char *what)
 	abort();
 }
 
+void crypto_sha1(struct slice s, uint8_t out[20])
+{
+	if (EVP_Q_digest(NULL, "SHA1", NULL, s.p, s.n, out, NULL) != 1)
+		die("SHA-1");
+}
+
 void crypto_sha256(struct slice s, uint8_t out[32])
 {
 	if (EVP_Q_digest(NULL, "SHA256", NULL, s.p, s.n, out, NULL) != 1)

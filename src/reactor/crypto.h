@@ -8,6 +8,8 @@
  * before anything else in the process called OpenSSL, so main() calls it first; loop_create()
  * does too. Later calls do nothing. */
 void crypto_boot(void);
+/* For protocols that ask for it, nothing else. */
+void crypto_sha1(struct slice s, uint8_t out[20]);
 void crypto_sha256(struct slice s, uint8_t out[32]);
 void crypto_sha256_hex(struct slice s, char hex[65]);
 /* Aborts when the system has no randomness to give. */

@@ -141,7 +141,7 @@ static const struct tls_cert *on_pick(void *arg, struct slice sni)
 
 static int load_tls(struct child *c, const struct door_config *config, struct err *err)
 {
-	static const char *const alpn[] = { "http/1.1", NULL };
+	static const char *const alpn[] = { "h2", "http/1.1", NULL };
 	char *cert = NULL, *key = NULL;
 	size_t cert_n, key_n;
 	int rc;
