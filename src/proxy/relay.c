@@ -245,7 +245,7 @@ static void go_without(struct relay *r)
 		r->stale_id = 0;
 		return;
 	}
-	if (busy && u->choice.n == 0)
+	if (busy && (u->choice.n == 0 || r->attempts == 0))
 		answer(r, 503, "What serves this has as many requests as it may.");
 	else if (r->attempts && u->nendpoints)
 		answer(r, 502, "No instance of what serves this could be reached.");
