@@ -1,0 +1,264 @@
+/* The domain's routing decisions as the proxy gets them: a request that waits on a suspect node
+ * moves, and a static route's targets change without touching those that stay. */
+#include "check.h"
+
+#include <unistd.h>
+
+#include "control/dataplane.h"
+#include "door.h"
+#include "reactor/deadline.h"
+
+#define HOST "app.test"
+
+struct world {
+	struct loop *loop;
+	struct front *front;
+	struct dataplane *d;
+	struct exchange x;
+	bool over;
+};
+
+/* ---- a client that asks once ---- */
+
+static struct world *world_of(struct exchange *x)
+{
+	return CONTAINER_OF(x, struct world, x);
+}
+
+static int on_respond(struct exchange *x, const struct head *h, bool end)
+{
+	x->status = h->status;
+	x->responded = true;
+	world_of(x)->over = end;
+	return 0;
+}
+
+static size_t on_write(struct exchange *x, const struct iovec *iov, int n)
+{
+	size_t total = 0;
+
+	(void)x;
+	for (int i = 0; i < n; i++)
+		total += iov[i].iov_len;
+	return total;
+}
+
+static void on_end(struct exchange *x, const struct head *trailers)
+{
+	(void)trailers;
+	world_of(x)->over = true;
+}
+
+static const struct exchange_ops ops = { .respond = on_respond, .write = on_write, .end = on_end };
+
+static void ask(struct world *w)
+{
+	static const struct exchange_peer peer = { .addr = { .text = "127.0.0.1:1" } };
+
+	w->x = (struct exchange){ .ops = &ops, .loop = w->loop, .peer = &peer };
+	head_init(&w->x.req);
+	w->x.req.method = SLICE("GET");
+	w->x.req.method_id = METHOD_GET;
+	w->x.req.scheme = SLICE("http");
+	w->x.req.authority = SLICE(HOST);
+	w->x.req.path = SLICE("/");
+	w->x.req.minor = 1;
+	w->over = false;
+	front_request(w->front, &w->x);
+	w->x.events->body_end(w->x.arg, NULL);
+}
+
+/* ---- the world ---- */
+
+static void on_failed(void *arg, const struct endpoint_ref *ref, enum upstream_failure failure)
+{
+	(void)arg;
+	(void)ref;
+	(void)failure;
+}
+
+static void on_recovered(void *arg, const struct op *op)
+{
+	(void)arg;
+	(void)op;
+}
+
+static void on_drained(void *arg, const struct endpoint_ref *ref)
+{
+	(void)arg;
+	(void)ref;
+}
+
+static void on_stop(void *arg)
+{
+	loop_stop(arg);
+}
+
+static void pass(struct world *w, uint32_t ms)
+{
+	struct deadline d;
+
+	deadline_init(&d, w->loop, on_stop, w->loop);
+	deadline_set(&d, ms);
+	loop_run(w->loop);
+	deadline_stop(&d);
+}
+
+static int set_up(void **state)
+{
+	static const struct dataplane_reports reports = { on_failed, on_recovered, on_drained };
+	static struct world w;
+	struct dataplane_config c = { .request_drain_ms = 1000, .tunnel_drain_ms = 1000, .reports = &reports };
+	struct front_config front;
+
+	memset(&w, 0, sizeof(w));
+	front_config_default(&front);
+	assert_int_equal(loop_create(&w.loop, NULL), 0);
+	c.loop = w.loop;
+	w.d = dataplane_create(&c);
+	assert_int_equal(front_create(&w.front, w.loop, NULL, &front, &dataplane_front_reports, w.d, NULL), 0);
+	dataplane_start(w.d, w.front);
+	*state = &w;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct world *w = *state;
+
+	dataplane_destroy(w->d);
+	front_destroy(w->front);
+	loop_destroy(w->loop);
+	return 0;
+}
+
+static struct effect_route replica(uint32_t n, const struct addr *at)
+{
+	return (struct effect_route){ .endpoint = { .app = "app",
+						    .replica = n,
+						    .container_id = n == 1 ? "one" : "two",
+						    .started_at = "now",
+						    .ip = "127.0.0.1",
+						    .port = addr_port(at) } };
+}
+
+static void suspicion_moves_what_waits(void **state)
+{
+	struct world *w = *state;
+	const struct effect_host host = { .host = HOST, .path = "/", .app = "app" };
+	struct effect_route one, two;
+	struct addr at[2];
+	int listeners[2] = { tcp_listen(&at[0]), tcp_listen(&at[1]) }, first, second;
+	char text[4096];
+
+	one = replica(1, &at[0]);
+	two = replica(2, &at[1]);
+	dataplane_host_set(w->d, &host);
+	dataplane_route_in(w->d, &one);
+	ask(w);
+	pass(w, 5);
+	first = tcp_accept(listeners[0]);
+	tcp_read_until(first, text, sizeof(text), "\r\n\r\n");
+	/* Out, with nowhere to go: the request stays where it is, also when there is. */
+	assert_true(dataplane_failed(w->d, &one));
+	dataplane_route_in(w->d, &two);
+	assert_true(dataplane_failed(w->d, &one));
+	pass(w, 20);
+	assert_int_equal(recv(first, text, 1, MSG_DONTWAIT), -1);
+	one.suspect = true;
+	assert_true(dataplane_failed(w->d, &one));
+	pass(w, 5);
+	assert_int_equal(recv(first, text, 1, MSG_DONTWAIT), 0);
+	second = tcp_accept(listeners[1]);
+	tcp_read_until(second, text, sizeof(text), "\r\n\r\n");
+	tcp_send(second, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+	pass(w, 5);
+	assert_true(w->over);
+	assert_int_equal(w->x.status, 200);
+	w->x.events->closed(w->x.arg, NULL);
+	close(first);
+	close(second);
+	close(listeners[0]);
+	close(listeners[1]);
+}
+
+/* "127.0.0.1:1 x3 in, …": address, weight and state of each. */
+static const char *endpoints(struct world *w)
+{
+	static char text[512];
+	const struct upstream *u = dataplane_static(w->d, HOST, "/");
+	size_t n = 0;
+
+	text[0] = '\0';
+	for (const struct endpoint *e = NULL; (e = upstream_next(u, e));) {
+		struct endpoint_view v;
+
+		endpoint_view(e, &v);
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s x%u %s", n ? ", " : "",
+				      v.at->text, v.weight, endpoint_state_name(v.state));
+	}
+	return text;
+}
+
+static void lead(struct world *w, const char *a, const char *b)
+{
+	const char *items[] = { a, b };
+	const struct effect_host e = { .host = HOST, .path = "/", .targets = { items, b ? 2 : 1 } };
+
+	dataplane_host_static(w->d, &e);
+	pass(w, 1);
+}
+
+static void targets_change_in_place(void **state)
+{
+	struct world *w = *state;
+	struct addr at;
+	int listener = tcp_listen(&at), conn;
+	char url[96], want[256], text[4096];
+
+	snprintf(url, sizeof(url), "http://%s", at.text);
+	lead(w, url, "http://127.0.0.1:1,weight=0");
+	snprintf(want, sizeof(want), "%s x1 in, 127.0.0.1:1 x0 in", at.text);
+	assert_string_equal(endpoints(w), want);
+	ask(w);
+	pass(w, 5);
+	conn = tcp_accept(listener);
+	tcp_read_until(conn, text, sizeof(text), "\r\n\r\n");
+	/* It is not named any more, but has something in hand. */
+	lead(w, "http://127.0.0.1:1,weight=7", "http://127.0.0.1:2");
+	snprintf(want, sizeof(want), "%s x1 draining, 127.0.0.1:1 x7 in, 127.0.0.1:2 x1 in", at.text);
+	assert_string_equal(endpoints(w), want);
+	tcp_send(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+	pass(w, 5);
+	assert_int_equal(w->x.status, 200);
+	w->x.events->closed(w->x.arg, NULL);
+	assert_string_equal(endpoints(w), "127.0.0.1:1 x7 in, 127.0.0.1:2 x1 in");
+	/* Named again while it drains: a new one. The limit ends what it had. */
+	lead(w, url, NULL);
+	ask(w);
+	pass(w, 5);
+	lead(w, "http://127.0.0.1:1", NULL);
+	lead(w, url, NULL);
+	snprintf(want, sizeof(want), "%s x1 draining, %s x1 in", at.text, at.text);
+	assert_string_equal(endpoints(w), want);
+	pass(w, 1200);
+	snprintf(want, sizeof(want), "%s x1 in", at.text);
+	assert_string_equal(endpoints(w), want);
+	assert_true(w->over);
+	assert_int_equal(w->x.status, 502);
+	w->x.events->closed(w->x.arg, NULL);
+	close(conn);
+	close(listener);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(suspicion_moves_what_waits),
+		TEST(targets_change_in_place),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
