@@ -3,6 +3,8 @@
 #ifndef TEMPS_CLI_CLI_H
 #define TEMPS_CLI_CLI_H
 
+#include <stdio.h>
+
 #include "base/json.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
@@ -35,6 +37,7 @@ struct opt {
 };
 
 struct cli;
+struct loop;
 
 /* Options every command has, and where the control plane is. */
 struct cli_globals {
@@ -116,6 +119,9 @@ int cli_try(struct cli *c, const char *method, const char *path, const char *bod
 	    struct err *err);
 /* Streams a response to <line> (one call per line, without its end) until it ends or <line> returns false. <accept> is the media type. */
 int cli_stream(struct cli *c, const char *path, const char *accept, bool (*line)(void *arg, struct slice text), void *arg);
+/* What calls and waits run on, for a command that listens to more; NULL: said why. loop_stop() ends a wait, and a call with
+ * -EINTR. */
+struct loop *cli_loop(struct cli *c);
 /* Lets <ms> pass. */
 void cli_wait(struct cli *c, uint32_t ms);
 void cli_close(struct cli *c);
@@ -132,6 +138,8 @@ void table_cell(struct table *t, const char *text);
 void table_cellf(struct table *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Prints and frees. On a terminal lines are cut at its width; control characters are replaced. */
 void table_print(struct table *t, const struct cli *c);
+/* The same to any stream, cut at <width> characters. */
+void table_write(struct table *t, FILE *to, size_t width);
 /* A whole listing command without arguments of its own: GET <path>, then --json or a row for each element of <member>. */
 int cli_list(struct cli *c, int argc, char **argv, const char *path, const char *member, const char *const *columns,
 	     void (*row)(struct table *t, const struct json *item));

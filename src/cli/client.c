@@ -32,6 +32,7 @@ struct call {
 	bool (*line)(void *arg, struct slice text);
 	void *arg;
 	bool stopped;
+	bool ended;		/* done was called */
 };
 
 static int connect_by_url(struct cli *c, struct api_client *a)
@@ -142,6 +143,7 @@ static void on_done(void *arg, const struct rpc_result *res)
 {
 	struct call *k = arg;
 
+	k->ended = true;
 	k->rc = res->rc;
 	k->status = (unsigned)res->status;
 	if (res->rc)
@@ -178,8 +180,10 @@ static int run_call(struct api_client *a, struct call *k, const char *method, co
 	buf_init(&k->body, k->line ? MAX_LINE : MAX_ANSWER);
 	call = rpc_begin(a->rpc, &to, &req, k->line ? &stream_ops : &collect_ops, k);
 	loop_run(a->loop);
-	if (k->stopped)
+	if (!k->ended)
 		rpc_cancel(call);
+	if (!k->ended && !k->stopped)
+		k->rc = err_say(&k->err, -EINTR, "interrupted");
 	free(url);
 	free(accept_line);
 	return k->rc;
@@ -270,6 +274,13 @@ int cli_stream(struct cli *c, const char *path, const char *accept, bool (*line)
 	json_free(problem);
 	buf_fini(&k.body);
 	return code;
+}
+
+struct loop *cli_loop(struct cli *c)
+{
+	struct api_client *a = client_get(c);
+
+	return a ? a->loop : NULL;
 }
 
 static void on_waited(void *arg)

@@ -71,7 +71,7 @@ void table_cellf(struct table *t, const char *fmt, ...)
 }
 
 /* Prints at most <max> characters of one line. */
-static void print_line(struct buf *line, size_t max)
+static void print_line(FILE *to, struct buf *line, size_t max)
 {
 	const char *p = line->data ? line->data : "";
 	size_t n = 0;
@@ -81,9 +81,9 @@ static void print_line(struct buf *line, size_t max)
 	for (; *p; p++) {
 		if (((unsigned char)*p & 0xc0) != 0x80 && n++ == max)
 			break;
-		putchar(*p);
+		putc(*p, to);
 	}
-	putchar('\n');
+	putc('\n', to);
 }
 
 static void add_cell(struct buf *line, const struct table *t, size_t column, const char *text)
@@ -98,30 +98,36 @@ static void add_cell(struct buf *line, const struct table *t, size_t column, con
 		buf_printf(line, "%s%*s", text, pad, "");
 }
 
-void table_print(struct table *t, const struct cli *c)
+void table_write(struct table *t, FILE *to, size_t width)
 {
-	struct winsize size;
-	size_t max = SIZE_MAX;
 	struct buf line;
 
-	if (c->tty && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_col)
-		max = size.ws_col;
 	buf_init(&line, 0);
 	for (size_t i = 0; i < t->ncolumns; i++)
 		add_cell(&line, t, i, t->heads[i]);
-	print_line(&line, max);
+	print_line(to, &line, width);
 	for (size_t i = 0; i < t->ncells; i++) {
 		if (i % t->ncolumns == 0)
 			buf_clear(&line);
 		add_cell(&line, t, i % t->ncolumns, t->cells[i]);
 		if (i % t->ncolumns == t->ncolumns - 1)
-			print_line(&line, max);
+			print_line(to, &line, width);
 	}
 	for (size_t i = 0; i < t->ncells; i++)
 		free(t->cells[i]);
 	buf_fini(&line);
 	free(t->cells);
 	free(t);
+}
+
+void table_print(struct table *t, const struct cli *c)
+{
+	struct winsize size;
+	size_t width = SIZE_MAX;
+
+	if (c->tty && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_col)
+		width = size.ws_col;
+	table_write(t, stdout, width);
 }
 
 int cli_print_json(const struct json *j)

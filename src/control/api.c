@@ -16,6 +16,7 @@ const struct api_route api_routes[] = {
 	{ "GET", "/health/ready", SCOPE_PUBLIC, 0, api_health_ready },
 	{ "GET", "/api/status", SCOPE_READ, 0, api_status },
 	{ "GET", "/metrics", SCOPE_READ, 0, api_metrics },
+	{ "GET", "/api/top", SCOPE_READ, 0, api_top },
 	{ "GET", "/api/events", SCOPE_READ, 0, api_events },
 
 	{ "GET", "/api/internal/ca", SCOPE_PUBLIC, 0, api_ca },
@@ -92,14 +93,18 @@ static void on_reader_gone(void *state)
 	free(read);
 }
 
+/* For finding out why nothing settles. */
+static bool tells_of_now(const struct api_route *r)
+{
+	return r->handle == api_status || r->handle == api_metrics || r->handle == api_top;
+}
+
 static void on_run(struct api_request *r)
 {
 	struct control *c = r->app;
 	struct read *read;
 
-	/* The status and the metrics are for finding out why nothing settles. */
-	if (strcmp(r->route->method, "GET") || r->route->scope == SCOPE_PUBLIC || r->route->handle == api_status ||
-	    r->route->handle == api_metrics) {
+	if (strcmp(r->route->method, "GET") || r->route->scope == SCOPE_PUBLIC || tells_of_now(r->route)) {
 		r->route->handle(r);
 		return;
 	}

@@ -57,7 +57,7 @@ struct control {
 	uint32_t connections_max;	/* client connections; less than asked for when files are short */
 	bool loopback_only;		/* every listener is on a loopback address */
 	bool ready, stopping;
-	uint32_t scrapes;	/* answers of GET /metrics under way */
+	uint32_t scrapes;	/* answers of /metrics and /api/top under way */
 	char join_url[300];		/* for people: "https://10.0.0.1:8443" */
 	struct buf ca_answer;		/* of GET /api/internal/ca, made at start */
 };

@@ -8,22 +8,20 @@
 
 #include "control/api.h"
 #include "control/deployer.h"
+#include "control/pieces.h"
 #include "control/process.h"
 #include "proxy/route.h"
 #include "proxy/walk.h"
-#include "reactor/deadline.h"
 #include "reactor/stream.h"
 
-#define PIECE_BYTES 4096 /* handed to the transport at once */
-#define TURN_BYTES 65536 /* about 0.3 ms */
-#define PACE_MS 1	 /* the rest goes on after this */
 #define POOLS_MAX 32
 
 struct scrape {
-	struct work_job job;   /* first: reads the process's numbers */
-	struct api_request *r; /* NULL: the client is gone */
+	struct pieces pieces; /* first */
+	struct work_job job;  /* reads the process's numbers */
 	struct control *control;
 	bool reading; /* the job is with the work thread */
+	bool gone;    /* the client is */
 	struct process_stats process;
 	struct cluster_numbers cluster;
 	const struct pool *pools[POOLS_MAX];
@@ -32,9 +30,7 @@ struct scrape {
 	bool walking; /* its head is out */
 	struct walk walk;
 	uint32_t walked; /* of the family's upstreams, endpoints or pools */
-	struct buf out;
 	struct buf labels;
-	struct deadline pace;
 };
 
 /* ---- where the numbers are ---- */
@@ -144,7 +140,7 @@ static void put_rows(struct scrape *s, const void *of)
 
 		if (m->labels)
 			buf_printf(&s->labels, "%s%s", own ? "," : "", m->labels);
-		put_row(&s->out, m, buf_slice(&s->labels), of);
+		put_row(&s->pieces.out, m, buf_slice(&s->labels), of);
 		s->labels.len = own;
 	}
 }
@@ -217,7 +213,7 @@ static void begin_family(struct scrape *s)
 {
 	const struct metric *m = &metrics_table[s->row];
 
-	expose_family(&s->out, m->name, m->type, m->help);
+	expose_family(&s->pieces.out, m->name, m->type, m->help);
 	walk_begin(&s->walk, s->control->front);
 	s->walking = true;
 	s->walked = 0;
@@ -235,8 +231,10 @@ static void end_family(struct scrape *s)
 }
 
 /* A few samples more; false: that was all. */
-static bool step(struct scrape *s)
+static bool step(void *arg)
 {
+	struct scrape *s = arg;
+
 	if (s->row == metrics_table_n)
 		return false;
 	if (!s->walking)
@@ -248,33 +246,22 @@ static bool step(struct scrape *s)
 
 /* ---- the answer ---- */
 
-static void pump(void *arg)
+bool scrape_begin(struct api_request *r)
 {
-	struct scrape *s = arg;
-	size_t moved = 0, taken;
+	struct control *c = r->app;
 
-	while (moved < TURN_BYTES) {
-		while (s->out.len < PIECE_BYTES && step(s))
-			;
-		if (!s->out.len) {
-			reply_stream_end(s->r);
-			return;
-		}
-		taken = reply_stream_write(s->r, s->out.data, s->out.len);
-		buf_consume(&s->out, taken);
-		moved += taken;
-		if (s->out.len)
-			return; /* on_writable() */
+	if (c->scrapes < METRICS_SCRAPES_MAX) {
+		c->scrapes++;
+		return true;
 	}
-	deadline_set(&s->pace, PACE_MS);
+	reply_field(r, "Retry-After", "1");
+	reply_problem(r, 503, "Too Many Scrapes", "others are reading the counters");
+	return false;
 }
 
-static void on_writable(void *state)
+void scrape_end(struct control *c)
 {
-	struct scrape *s = state;
-
-	if (!deadline_is_set(&s->pace))
-		pump(s);
+	c->scrapes--;
 }
 
 static void on_pool(void *arg, const struct pool *p)
@@ -292,19 +279,16 @@ static void answer(struct scrape *s)
 	count_cluster(&s->cluster, c);
 	server_each_pool(c->server, on_pool, s);
 	front_each_pool(c->front, on_pool, s);
-	reply_stream_begin(s->r, 200, EXPOSE_CONTENT_TYPE);
-	s->r->writable = on_writable;
-	pump(s);
+	pieces_answer(&s->pieces, EXPOSE_CONTENT_TYPE);
 }
 
 static void scrape_free(struct scrape *s)
 {
 	if (s->walking)
 		walk_end(&s->walk);
-	deadline_stop(&s->pace);
-	buf_fini(&s->out);
+	pieces_fini(&s->pieces);
 	buf_fini(&s->labels);
-	s->control->scrapes--;
+	scrape_end(s->control);
 	free(s);
 }
 
@@ -312,7 +296,7 @@ static void on_closed(void *state)
 {
 	struct scrape *s = state;
 
-	s->r = NULL;
+	s->gone = true;
 	if (!s->reading)
 		scrape_free(s);
 }
@@ -327,10 +311,10 @@ static void on_read(struct work_job *job)
 	struct scrape *s = CONTAINER_OF(job, struct scrape, job);
 
 	s->reading = false;
-	if (s->r)
-		answer(s);
-	else
+	if (s->gone)
 		scrape_free(s);
+	else
+		answer(s);
 }
 
 void api_metrics(struct api_request *r)
@@ -338,19 +322,13 @@ void api_metrics(struct api_request *r)
 	struct control *c = r->app;
 	struct scrape *s;
 
-	if (c->scrapes == METRICS_SCRAPES_MAX) {
-		reply_field(r, "Retry-After", "1");
-		reply_problem(r, 503, "Too Many Scrapes", "others are reading the metrics");
+	if (!scrape_begin(r))
 		return;
-	}
-	c->scrapes++;
 	s = xcalloc(1, sizeof(*s));
-	s->r = r;
 	s->control = c;
 	s->job.run = run_read;
 	s->job.done = on_read;
-	deadline_init(&s->pace, c->loop, pump, s);
-	buf_init(&s->out, 0);
+	pieces_init(&s->pieces, r, step, s);
 	buf_init(&s->labels, 0);
 	r->state = s;
 	r->closed = on_closed;

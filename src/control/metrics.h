@@ -5,13 +5,16 @@
 #define TEMPS_CONTROL_METRICS_H
 
 #include "control/expose.h"
+#include "http/reply.h"
 #include "sched/app.h"
 
 /* Upstreams and endpoints with series of their own: the first ones, so that the size of an answer
  * has a bound. temps_upstreams and temps_endpoints count all. */
 #define METRICS_UPSTREAMS_MAX 10000
 #define METRICS_ENDPOINTS_MAX 50000
-#define METRICS_SCRAPES_MAX 4 /* at the same time */
+#define METRICS_SCRAPES_MAX 8 /* long answers at the same time */
+
+struct control;
 
 /* Whose field it is. */
 enum metric_of {
@@ -48,6 +51,11 @@ struct metric {
 	uint8_t decimals; /* it counts units of 10^-decimals */
 	struct expose_bounds bounds;
 };
+
+/* One more answer as long as the list of endpoints, or 503 when there are too many; scrape_end()
+ * then. */
+bool scrape_begin(struct api_request *r) MUST_CHECK;
+void scrape_end(struct control *c);
 
 extern const struct metric metrics_table[];
 extern const size_t metrics_table_n;

@@ -228,7 +228,7 @@ def test_scrapes_at_once_are_few(front, key):  # noqa: F811
         front.run("route", "add", name, *[f"http://127.0.0.1:{port}" for port in range(2000, 2040)])
     stuck = []
     try:
-        for _ in range(4):
+        for _ in range(8):
             s = front.connect("127.0.0.1", tls=False)
             s.setsockopt(1, 8, 4096)
             s.sendall(request)
