@@ -2,6 +2,9 @@
 #ifndef TEMPS_TESTS_DOOR_TALK_H
 #define TEMPS_TESTS_DOOR_TALK_H
 
+#include <time.h>
+
+#include "check.h"
 #include "door.h"
 
 #define GET "GET /x HTTP/1.1\r\nHost: " DOOR_HOST "\r\n\r\n"
@@ -23,5 +26,24 @@ static inline void serve(int fd)
 	expect(fd, "\r\n\r\n");
 	tcp_send(fd, OK);
 }
+
+static inline void nap_ms(unsigned ms)
+{
+	const struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
+
+	nanosleep(&t, NULL);
+}
+
+/* Polls a number that the front door keeps until it is <want>. */
+#define WAIT_FOR(d, field, want)                                      \
+	do {                                                          \
+		for (unsigned wait_i = 0; wait_i < 500; wait_i++) {   \
+			door_command(d, DOOR_SNAPSHOT, 0);            \
+			if ((d)->shared->field == (want))             \
+				break;                                \
+			nap_ms(10);                                   \
+		}                                                     \
+		CHECK_INT("after waiting", (d)->shared->field, want); \
+	} while (0)
 
 #endif

@@ -9,25 +9,6 @@
 
 #include "door_talk.h"
 
-static void nap_ms(unsigned ms)
-{
-	const struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
-
-	nanosleep(&t, NULL);
-}
-
-/* Polls a number that the front door keeps until it is <want>. */
-#define WAIT_FOR(d, field, want)                                      \
-	do {                                                          \
-		for (unsigned wait_i = 0; wait_i < 500; wait_i++) {   \
-			door_command(d, DOOR_SNAPSHOT, 0);            \
-			if ((d)->shared->field == (want))             \
-				break;                                \
-			nap_ms(10);                                   \
-		}                                                     \
-		CHECK_INT("after waiting", (d)->shared->field, want); \
-	} while (0)
-
 static void in_turn(void **state)
 {
 	struct door_config c = { .nendpoints = 4 };
