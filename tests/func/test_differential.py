@@ -3,20 +3,23 @@ accept they read as the same messages: a proxy and a server that disagree about 
 take what one of them does not, a rule below says why.
 
 Hand-made cases of every kind that is known, and random mutations of them; the seed is printed, DIFFERENTIAL_SEED repeats one and
-DIFFERENTIAL_CASES makes more."""
+DIFFERENTIAL_CASES makes more. Some of them go through a real front door to an upstream that is h11."""
+import contextlib
 import json
 import os
 import pathlib
 import random
 import re
 import shutil
+import socket
 import struct
 import subprocess
+import threading
 
 import h11
 import pytest
 
-from conftest import TEMPS
+from conftest import TEMPS, Cluster, poll
 
 HERE = pathlib.Path(__file__).resolve().parent
 OURS = TEMPS.parent / "tests" / "func" / "parse_batch"
@@ -342,3 +345,102 @@ def test_llhttp(cases, ours):
 
 def test_h11(cases, ours):
     compare("h11", cases, ours, [h11_read(*c) for c in cases], H11_RULES)
+
+
+# --- the same through a front door ---
+
+
+class StrictUpstream:
+    """Reads with h11 what the front door makes of requests, and answers each."""
+
+    def __init__(self):
+        self.seen, self.wrong = [], []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.at = "http://%s:%d" % self.listener.getsockname()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                s, _ = self.listener.accept()
+                threading.Thread(target=self._serve, args=(s,), daemon=True).start()
+
+    def _serve(self, s):
+        conn = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 17)
+        got, body = b"", b""
+        with contextlib.suppress(OSError), s:
+            while True:
+                try:
+                    event = conn.next_event()
+                except h11.RemoteProtocolError as e:
+                    # A client that left in the middle is no fault of the front door's.
+                    if "without sending complete message body" not in str(e):
+                        self.wrong.append((str(e), got))
+                    return
+                if event is h11.NEED_DATA:
+                    data = s.recv(65536)
+                    got += data
+                    conn.receive_data(data)
+                elif isinstance(event, h11.Request):
+                    method, body = event.method.decode(), b""
+                elif isinstance(event, h11.Data):
+                    body += bytes(event.data)
+                elif isinstance(event, h11.EndOfMessage):
+                    self.seen.append([method, body.hex()])
+                    s.sendall(conn.send(h11.Response(status_code=200, headers=[("Content-Length", "0")])) + conn.send(h11.EndOfMessage()))
+                    if conn.our_state is not h11.DONE or conn.their_state is not h11.DONE:
+                        return
+                    conn.start_next_cycle()
+                    got = b""
+                else:
+                    return
+
+    def close(self):
+        self.listener.close()
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory):
+    c = Cluster(tmp_path_factory.mktemp("differential"))
+    c.start("--docker-host", "none")
+    c.up = StrictUpstream()
+    c.run("route", "add", "a.test", c.up.at)
+    yield c
+    c.close()
+    c.up.close()
+
+
+def answers(front, text, want):
+    """Sends <text> and reads until <want> final answers came, or the end; how many came."""
+    with front.connect("a.test") as s:
+        s.sendall(text)
+        out = b""
+        while (n := len(re.findall(rb"HTTP/1\.1 [2-5]\d\d ", out))) < want:
+            try:
+                data = s.recv(65536)
+            except ConnectionResetError:
+                return n
+            if not data:
+                return n
+            out += data
+        return n
+
+
+def is_subsequence(few, many):
+    rest = iter(many)
+    return all(any(m == x for m in rest) for x in few)
+
+
+def test_front(front, cases, ours):
+    sample = [i for i, (kind, text) in enumerate(cases) if kind == "q" and text and ours[i]["state"] != "tunnel"]
+    for i in random.Random(SEED).sample(sample, 400):
+        text, mine = cases[i][1], ours[i]
+        want = len(mine["messages"]) + (mine["state"] == "rejected")
+        front.up.seen = []
+        assert answers(front, text, want) >= want, f"seed {SEED}: {text!r}: {mine}"
+        assert is_subsequence(front.up.seen, mine["messages"]), f"seed {SEED}: {text!r}: {mine}, upstream saw {front.up.seen}"
+        assert not front.up.wrong, f"seed {SEED}: {text!r}: {front.up.wrong}"
+    # It is not as if nothing had come through.
+    before = len(front.up.seen)
+    answers(front, OK, 1)
+    poll("the request upstream", lambda: len(front.up.seen) > before)

@@ -475,6 +475,8 @@ static void chunked_both_ways(void **state)
 			 "\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\n\r\n3\r\nabc\r\n");
 	conn = tcp_accept(listener);
 	expect(conn, "3\r\nabc\r\n");
+	/* We take trailers, since the client does. */
+	assert_non_null(strstr(text, "\r\nConnection: TE\r\nTE: trailers\r\n"));
 	tcp_send(client, "2;x=y\r\nde\r\n0\r\nX-Sum: 5\r\nX-Forwarded-For: 1.1.1.1\r\n\r\n");
 	expect(conn, "0\r\nX-Sum: 5\r\n\r\n");
 	tcp_send(
