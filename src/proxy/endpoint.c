@@ -1,4 +1,4 @@
-/* Endpoints: state, pool of idle connections, what is in flight, draining and coming back. */
+/* Endpoints: state, pool of idle connections, what is in flight, draining. */
 #include "proxy/endpoint.h"
 
 #include <assert.h>
@@ -7,13 +7,6 @@
 #include "base/log.h"
 #include "proxy/front_inner.h"
 #include "proxy/relay.h"
-
-#define PROBE_FIRST_MS 250
-#define PROBE_MAX_MS 5000
-#define SETTLED_MS 10000 /* who fails sooner after coming in is probed later than the last time */
-#define TRIAL_MS 2000	 /* more than a connection attempt has */
-#define HEALTH_TRY_MS 2000
-#define REROUTED_PER_TURN 32 /* each may open a connection: 20 us apiece */
 
 #define TO(s) (1u << ENDPOINT_##s)
 static const struct {
@@ -32,13 +25,9 @@ const char *endpoint_state_name(enum endpoint_state state)
 }
 
 static void on_report(void *arg);
-static void on_reroute(void *arg);
 static void on_idle_limit(void *arg);
 static void on_requests_limit(void *arg);
 static void on_tunnels_limit(void *arg);
-static void on_trial(void *arg);
-static void on_probed(void *arg, int rc, const char *why);
-static void on_unhealthy(void *arg, int rc, const char *why);
 
 static struct front *front_of(const struct endpoint *e)
 {
@@ -57,54 +46,7 @@ static void close_idle(struct endpoint *e)
 	}
 }
 
-static void stop_probe(struct endpoint *e)
-{
-	probe_cancel(e->probe);
-	e->probe = NULL;
-}
-
-/* Until it serves, each wait longer than the one before. */
-static void start_probe(struct endpoint *e)
-{
-	const struct upstream_policy *policy = &e->upstream->policy;
-	const struct probe_config c = {
-		.at = e->at,
-		.path = policy->health_path,
-		.host = policy->health_host,
-		.h2c = policy->protocol == PROTOCOL_H2C,
-		.delay_ms = e->back_off_ms,
-		.interval_ms = PROBE_FIRST_MS,
-		.interval_max_ms = PROBE_MAX_MS,
-		.need = policy->health_path ? policy->health_rise : 1,
-		.counts = &e->checks,
-	};
-
-	if (!e->probe && !e->gone)
-		e->probe = probe_begin(front_of(e), &c, on_probed, e);
-}
-
-/* Of the health of one that is in. The first check comes at any time within the interval, so that
- * those of many spread. */
-static void watch(struct endpoint *e)
-{
-	const struct upstream_policy *policy = &e->upstream->policy;
-	const struct probe_config c = {
-		.at = e->at,
-		.path = policy->health_path,
-		.host = policy->health_host,
-		.h2c = policy->protocol == PROTOCOL_H2C,
-		.delay_ms = 1 + (uint32_t)(front_random(front_of(e)) % policy->health_interval_ms),
-		.interval_ms = policy->health_interval_ms,
-		.fall = policy->health_fall,
-		.try_ms = MIN(policy->health_interval_ms, HEALTH_TRY_MS),
-		.counts = &e->checks,
-	};
-
-	if (policy->health_path)
-		e->probe = probe_begin(front_of(e), &c, on_unhealthy, e);
-}
-
-static void set_limit(struct endpoint *e)
+void endpoint_set_limit(struct endpoint *e)
 {
 	const struct upstream_policy *p = &e->upstream->policy;
 
@@ -116,8 +58,7 @@ static void set_limit(struct endpoint *e)
 	upstream_review(e->upstream, e);
 }
 
-/* The only writer of e->state. */
-static void set_state(struct endpoint *e, enum endpoint_state next)
+void endpoint_set_state(struct endpoint *e, enum endpoint_state next)
 {
 	struct upstream *u = e->upstream;
 	bool was_in = endpoint_is_in(e);
@@ -131,18 +72,18 @@ static void set_state(struct endpoint *e, enum endpoint_state next)
 	if (was_in != endpoint_is_in(e))
 		upstream_count_in(u, e, was_in ? -1 : 1);
 	if (!endpoint_is_in(e)) {
-		stop_probe(e);
+		endpoint_stop_probe(e);
 		close_idle(e);
 	} else if (!was_in) {
 		e->in_since_ms = loop_now_ms(front_of(e)->loop);
 		if (e->group)
 			client_group_keep(e->group, true);
-		watch(e);
+		endpoint_watch(e);
 	}
-	set_limit(e);
+	endpoint_set_limit(e);
 }
 
-static void report(struct endpoint *e, unsigned what)
+void endpoint_report(struct endpoint *e, unsigned what)
 {
 	if (e->orphan)
 		return;
@@ -196,17 +137,16 @@ struct endpoint *endpoint_add(struct upstream *u, const struct addr *at, const c
 	list_init(&e->relays);
 	list_init(&e->ring_link);
 	deadline_init(&e->idle_limit, u->front->loop, on_idle_limit, e);
-	deadline_init(&e->reroute, u->front->loop, on_reroute, e);
 	deadline_init(&e->requests_limit, u->front->loop, on_requests_limit, e);
 	deadline_init(&e->tunnels_limit, u->front->loop, on_tunnels_limit, e);
-	deadline_init(&e->trial, u->front->loop, on_trial, e);
+	endpoint_recovery_init(e);
 	loop_task_init(&e->report, on_report, e);
 	e->twin = count_twins(u, at);
 	upstream_endpoint_new(u, e);
 	e->weight = 1;
 	e->choice_at = CHOICE_NOWHERE;
 	e->state = ENDPOINT_OUT;
-	set_state(e, ENDPOINT_IN);
+	endpoint_set_state(e, ENDPOINT_IN);
 	return e;
 }
 
@@ -223,15 +163,13 @@ static void reap(struct endpoint *e)
 	if (e->reaped)
 		return;
 	e->reaped = true;
-	stop_probe(e);
+	endpoint_recovery_fini(e);
 	close_idle(e);
 	client_group_destroy(e->group);
 	e->group = NULL;
 	deadline_stop(&e->idle_limit);
-	deadline_stop(&e->reroute);
 	deadline_stop(&e->requests_limit);
 	deadline_stop(&e->tunnels_limit);
-	deadline_stop(&e->trial);
 	loop_task_cancel(&e->report);
 	loop_defer(front_of(e)->loop, &e->reap, endpoint_free, e);
 	upstream_endpoint_gone(e->upstream, e);
@@ -240,7 +178,7 @@ static void reap(struct endpoint *e)
 void endpoint_orphan(struct endpoint *e)
 {
 	e->orphan = true;
-	set_state(e, ENDPOINT_DRAINING);
+	endpoint_set_state(e, ENDPOINT_DRAINING);
 	if (e->in_flight == 0)
 		reap(e);
 }
@@ -250,136 +188,11 @@ void endpoint_remove(struct endpoint *e)
 	if (!e || e->reaped)
 		return;
 	e->orphan = true;
-	set_state(e, ENDPOINT_DRAINING);
+	endpoint_set_state(e, ENDPOINT_DRAINING);
 	LIST_FOR_EACH_SAFE(r, &e->relays, struct relay, endpoint_link)
 		relay_cut(r, "its endpoint was removed");
 	if (e->in_flight == 0)
 		reap(e);
-}
-
-/* ---- failing and coming back ---- */
-
-/* Out of routing, and probed. Twice as late as the last time when it failed soon after that, but
- * for the last one: nobody gains while nothing serves. */
-static void eject(struct endpoint *e)
-{
-	struct upstream *u = e->upstream;
-	bool soon = loop_now_ms(front_of(e)->loop) - e->in_since_ms < SETTLED_MS;
-
-	if (endpoint_is_in(e)) {
-		set_state(e, ENDPOINT_OUT);
-		e->ejections++;
-		u->ejections++;
-		front_of(e)->stats.ejections++;
-		e->back_off_ms = soon && u->nin && e->back_off_ms
-					 ? MIN(e->back_off_ms * 2, PROBE_MAX_MS)
-					 : PROBE_FIRST_MS;
-	}
-	start_probe(e);
-}
-
-void endpoint_fault(struct endpoint *e, enum endpoint_fault fault, const char *why)
-{
-	e->failures++;
-	/* Who has nobody to take over and does not let requests wait loses more by being out for
-	 * a while than by one cut answer. */
-	if (fault == FAULT_EARLY_EOF && e->upstream->nin <= 1 && !e->upstream->policy.hold)
-		return;
-	if (e->state == ENDPOINT_DRAINING)
-		return;
-	if (endpoint_is_in(e)) {
-		e->fault = fault;
-		e->why = why;
-		report(e, REPORT_FAILED);
-	}
-	eject(e);
-}
-
-static void on_probed(void *arg, int rc, const char *why)
-{
-	struct endpoint *e = arg;
-
-	(void)why;
-	(void)rc; /* without a limit a probe ends by success alone */
-	e->probe = NULL;
-	if (e->state != ENDPOINT_OUT)
-		return;
-	e->half_open++;
-	e->upstream->half_open++;
-	front_of(e)->stats.half_open++;
-	set_state(e, ENDPOINT_TRIAL);
-	report(e, REPORT_RECOVERED);
-}
-
-static void on_unhealthy(void *arg, int rc, const char *why)
-{
-	struct endpoint *e = arg;
-
-	(void)rc;
-	e->probe = NULL;
-	endpoint_fault(e, FAULT_UNHEALTHY, why);
-}
-
-void endpoint_new_policy(struct endpoint *e)
-{
-	set_limit(e);
-	stop_probe(e);
-	if (endpoint_is_in(e))
-		watch(e);
-	else if (e->state == ENDPOINT_OUT)
-		start_probe(e);
-}
-
-void endpoint_prove(struct endpoint *e)
-{
-	deadline_set(&e->trial, 0);
-	e->recoveries++;
-	e->upstream->recoveries++;
-	front_of(e)->stats.recoveries++;
-	set_state(e, ENDPOINT_IN);
-}
-
-/* A slow answer is no failure: nobody waits for it to end the trial. */
-static void on_trial(void *arg)
-{
-	struct endpoint *e = arg;
-
-	if (e->state == ENDPOINT_TRIAL && e->in_flight >= e->limit)
-		endpoint_prove(e);
-}
-
-/* Those who wait for an answer may get it elsewhere. One that moves takes itself off the list, one
- * that stays goes to its end. */
-static void on_reroute(void *arg)
-{
-	struct endpoint *e = arg;
-
-	for (unsigned i = 0; i < REROUTED_PER_TURN && e->to_reroute; i++) {
-		struct relay *r = LIST_FIRST(&e->relays, struct relay, endpoint_link);
-
-		if (!r || e->state != ENDPOINT_OUT) {
-			e->to_reroute = 0;
-			return;
-		}
-		e->to_reroute--;
-		list_remove(&r->endpoint_link);
-		list_push_back(&e->relays, &r->endpoint_link);
-		relay_reroute(r);
-	}
-	if (e->to_reroute)
-		deadline_set(&e->reroute, 1);
-}
-
-void endpoint_set_out(struct endpoint *e, bool gone)
-{
-	if (e->state == ENDPOINT_DRAINING)
-		return;
-	e->gone = gone;
-	if (gone)
-		stop_probe(e);
-	eject(e);
-	e->to_reroute = e->in_flight;
-	on_reroute(e);
 }
 
 void endpoint_set_weight(struct endpoint *e, uint32_t weight)
@@ -472,7 +285,7 @@ void endpoint_enter(struct endpoint *e, struct relay *r)
 	e->in_flight++;
 	list_push_back(&e->relays, &r->endpoint_link);
 	if (e->state == ENDPOINT_TRIAL)
-		deadline_set(&e->trial, TRIAL_MS);
+		endpoint_try(e);
 	if (e->watched)
 		upstream_review(e->upstream, e);
 }
@@ -499,7 +312,7 @@ void endpoint_leave(struct endpoint *e, struct relay *r)
 	if (e->orphan)
 		reap(e);
 	else
-		report(e, REPORT_DRAINED);
+		endpoint_report(e, REPORT_DRAINED);
 }
 
 static void cut_all(struct endpoint *e, bool tunnels)
@@ -528,7 +341,7 @@ static void on_tunnels_limit(void *arg)
 
 void endpoint_drain(struct endpoint *e, uint32_t requests_ms, uint32_t tunnels_ms)
 {
-	set_state(e, ENDPOINT_DRAINING);
+	endpoint_set_state(e, ENDPOINT_DRAINING);
 	deadline_set(&e->requests_limit, requests_ms);
 	deadline_set(&e->tunnels_limit, tunnels_ms);
 	if (requests_ms == 0)
@@ -538,7 +351,7 @@ void endpoint_drain(struct endpoint *e, uint32_t requests_ms, uint32_t tunnels_m
 	if (e->in_flight == 0 && e->orphan)
 		reap(e);
 	else if (e->in_flight == 0)
-		report(e, REPORT_DRAINED);
+		endpoint_report(e, REPORT_DRAINED);
 }
 
 const struct upstream *endpoint_upstream(const struct endpoint *e)

@@ -101,8 +101,6 @@ void upstream_leave(struct upstream *u);
 /* Bookkeeping of the endpoints. State, limit or requests in flight changed: into the choice or out
  * of it, and who waits is let go. */
 void upstream_review(struct upstream *u, struct endpoint *e);
-/* Its upstream has another policy: limit and checks go by that. */
-void endpoint_new_policy(struct endpoint *e);
 /* It comes into routing (1) or leaves it (-1). */
 void upstream_count_in(struct upstream *u, const struct endpoint *e, int by);
 void upstream_weigh(struct upstream *u, struct endpoint *e, uint32_t weight);
@@ -137,5 +135,22 @@ void endpoint_retire(struct endpoint *e, uint32_t requests_ms, uint32_t tunnels_
 /* Its upstream is destroyed: takes nothing new, goes when nothing is in flight, and nobody is
  * told. */
 void endpoint_orphan(struct endpoint *e);
+
+/* ---- between endpoint.c and endpoint_recovery.c ---- */
+
+/* The only writer of e->state. */
+void endpoint_set_state(struct endpoint *e, enum endpoint_state next);
+/* As its state and the policy say; it is reviewed then. */
+void endpoint_set_limit(struct endpoint *e);
+void endpoint_report(struct endpoint *e, unsigned what); /* REPORT_… */
+void endpoint_recovery_init(struct endpoint *e);
+void endpoint_recovery_fini(struct endpoint *e);
+/* It came in: its health is checked if the policy says so. */
+void endpoint_watch(struct endpoint *e);
+void endpoint_stop_probe(struct endpoint *e);
+/* One on trial got its request. */
+void endpoint_try(struct endpoint *e);
+/* Its upstream has another policy: limit and checks go by that. */
+void endpoint_new_policy(struct endpoint *e);
 
 #endif
