@@ -9,7 +9,7 @@
 #include "control/serve.h"
 
 struct serve_args {
-	struct opt_list addresses, tls_addresses, certs, keys, trusted_proxies;
+	struct opt_list addresses, tls_addresses, certs, keys, trusted_proxies, proxy_senders;
 	const char *console_host, *docker_host, *config, *access_log, *access_log_format, *ready_file;
 	const char *network_subnet, *network_name, *cluster_id;
 	uint64_t heartbeat_ms, offline_ms, drain_ms, request_drain_ms, tunnel_drain_ms;
@@ -87,6 +87,7 @@ static int run(struct cli *c, struct serve_args *a)
 	o.certs = certs;
 	o.ncerts = a->certs.n;
 	o.trusted_proxies = a->trusted_proxies.at;
+	o.connections.proxy_senders = a->proxy_senders.at;
 	o.console_host = a->console_host;
 	o.data_dir = cli_data_dir(c);
 	o.docker_host = a->docker_host;
@@ -130,6 +131,7 @@ static int serve(struct cli *c, int argc, char **argv)
 		{ "heartbeat-interval", "TIME", OPT_DURATION, &a.heartbeat_ms, "how often agents report (30s)", 0, 0, false },
 		{ "offline-after", "TIME", OPT_DURATION, &a.offline_ms, "a node unheard of for this long is offline (90s)", 0, 0, false },
 		{ "trusted-proxy", "RANGE", OPT_LIST, &a.trusted_proxies, "believe forwarding fields from there", 0, 0, false },
+		{ "proxy-protocol", "RANGE", OPT_LIST, &a.proxy_senders, "expect PROXY headers from there", 0, 0, false },
 		{ "network-subnet", "RANGE", OPT_TEXT, &a.network_subnet, "of the bridge network on this machine (10.213.0.0/16)", 0, 0, false },
 		{ "network-name", "NAME", OPT_TEXT, &a.network_name, "its name (temps)", 0, 0, false },
 		{ "cluster-id", "ID", OPT_TEXT, &a.cluster_id, "of a new cluster; made up by default", 0, 0, false },

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "http/proxy_header.h"
 
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 _Static_assert(sizeof(preface) - 1 == CONN_PREFACE_BYTES, "RFC 9113, section 3.4");
@@ -15,6 +16,7 @@ static const struct {
 	const char *name;
 	unsigned next;
 } states[CONN_STATES] = {
+	[CONN_PROXY] = { "proxy header", TO(HANDSHAKE) | TO(CLOSED) },
 	[CONN_HANDSHAKE] = { "handshake", TO(FIRST) | TO(OPEN) | TO(CLOSED) },
 	[CONN_FIRST] = { "first bytes", TO(OPEN) | TO(CLOSED) },
 	[CONN_OPEN] = { "open", TO(CLOSED) },
@@ -37,6 +39,7 @@ static void on_free(void *arg)
 
 	if (c->proto)
 		c->kind->release(c);
+	pool_put(&c->shared->proxy_headers, c->proxy_header);
 	pool_put(&c->shared->conns, c);
 }
 
@@ -112,9 +115,8 @@ static void do_first(struct conn *c)
 }
 
 /* The first thing after accept(), and after whatever comes before the handshake. */
-void conn_start(struct conn *c)
+static void begin_handshake(struct conn *c)
 {
-	conn_waits(c);
 	if (c->peer.tls) {
 		stream_wait(&c->stream, STREAM_READ);
 	} else if (c->shared->config.h2c) {
@@ -125,6 +127,82 @@ void conn_start(struct conn *c)
 	}
 }
 
+/* ---- whose connection it is, if a proxy says so ---- */
+
+int conn_expect_proxy_header(struct conn *c)
+{
+	c->proxy_header = pool_get(&c->shared->proxy_headers);
+	if (!c->proxy_header)
+		return -ENOMEM;
+	*c->proxy_header = (struct proxy_header){ 0 };
+	c->state = CONN_PROXY;
+	return 0;
+}
+
+static void refuse_proxy_header(struct conn *c, const char *why)
+{
+	c->shared->stats.bad_proxy_headers++;
+	conn_close(c, why);
+}
+
+/* <from> NULL: whom the kernel says. */
+static void proxy_header_done(struct conn *c, const struct addr *from)
+{
+	pool_put(&c->shared->proxy_headers, c->proxy_header);
+	c->proxy_header = NULL;
+	if (from)
+		c->peer.addr = *from;
+	set_state(c, CONN_HANDSHAKE);
+	if (c->shared->named(c))
+		begin_handshake(c);
+	else
+		conn_close(c, "too many connections from its address");
+}
+
+/* Takes no byte behind the header: the handshake is read by TLS. */
+static void do_proxy(struct conn *c)
+{
+	uint8_t bytes[1024];
+	ssize_t n = stream_read_bare(&c->stream, bytes, sizeof(bytes), true);
+	enum proxy_header_result result;
+	const char *why = NULL;
+	struct addr from;
+	size_t used;
+
+	if (n == -EAGAIN)
+		return;
+	if (n <= 0) {
+		conn_close(c, NULL);
+		return;
+	}
+	result = proxy_header_feed(c->proxy_header, bytes, (size_t)n, &used, &from, &why);
+	if (stream_read_bare(&c->stream, bytes, used, false) != (ssize_t)used) {
+		conn_close(c, "client went away");
+		return;
+	}
+	switch (result) {
+	case PROXY_HEADER_MORE: break;
+	case PROXY_HEADER_BAD: refuse_proxy_header(c, why); break;
+	case PROXY_HEADER_NONE: proxy_header_done(c, NULL); break;
+	case PROXY_HEADER_FROM:
+		/* Nobody on this machine came through a proxy on another one. */
+		if (addr_is_loopback(&from) && !addr_is_loopback(&c->peer.addr))
+			refuse_proxy_header(c, "PROXY header: a loopback address from elsewhere");
+		else
+			proxy_header_done(c, &from);
+		break;
+	}
+}
+
+void conn_start(struct conn *c)
+{
+	conn_waits(c);
+	if (c->state == CONN_PROXY)
+		stream_wait(&c->stream, STREAM_READ);
+	else
+		begin_handshake(c);
+}
+
 /* ---- events ---- */
 
 static void on_ready(void *arg, int events)
@@ -133,6 +211,7 @@ static void on_ready(void *arg, int events)
 
 	switch (c->state) {
 	case CONN_OPEN: c->kind->ready(c, events); break;
+	case CONN_PROXY: do_proxy(c); break;
 	case CONN_HANDSHAKE: do_handshake(c); break;
 	case CONN_FIRST: do_first(c); break;
 	default: break;

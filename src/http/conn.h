@@ -6,6 +6,7 @@
 #ifndef TEMPS_HTTP_CONN_H
 #define TEMPS_HTTP_CONN_H
 
+#include "base/range.h"
 #include "http/request_id.h"
 #include "http/server.h"
 #include "reactor/deadline.h"
@@ -48,12 +49,18 @@ struct conn_shared {
 	struct list waiting;  /* those without an exchange in progress, the longest in front */
 	bool draining;	      /* every response says Connection: close */
 	bool full;	      /* nobody is let in until somebody waits or goes */
+	struct ranges proxy_senders;
+	struct pool proxy_headers;
+	/* <c> came through a proxy, and its client is known now: count it. False: that one has its
+	 * share. */
+	bool (*named)(struct conn *c);
 	void (*room)(struct conn_shared *s); /* find out anew whether it is full */
 	void (*gone)(struct conn *c); /* the connection is closed: forget it; its memory goes at the
 					 end of the turn */
 };
 
 enum conn_state {
+	CONN_PROXY,	/* a PROXY header has to come first */
 	CONN_HANDSHAKE, /* TLS */
 	CONN_FIRST,	/* a plain listener that takes HTTP/2: which is it? */
 	CONN_OPEN,	/* its kind has it */
@@ -78,6 +85,7 @@ struct conn {
 	struct loop_task turn; /* ends every turn in which something moved */
 	struct loop_reap reap;
 	struct exchange_peer peer;
+	struct proxy_header *proxy_header; /* while one has to come; NULL */
 	const char *broken; /* to be closed at the end of the turn, with this reason */
 	uint8_t state;	    /* enum conn_state; set_state() in conn.c writes it */
 	uint8_t nfirst;
@@ -88,6 +96,8 @@ struct conn {
  * descriptor is closed. */
 struct conn *conn_open(struct conn_shared *shared, int take_fd, struct tls_server *tls,
 		       const struct exchange_peer *peer);
+/* A PROXY header has to come first; before conn_start(). -ENOMEM. */
+int conn_expect_proxy_header(struct conn *c) MUST_CHECK;
 /* Begins to listen to it; once, after it is counted: it may be closed in here already. */
 void conn_start(struct conn *c);
 /* No new request: closes it if it is idle, else after what is in progress. */

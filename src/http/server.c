@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "http/h1.h"
 #include "http/h2.h"
+#include "http/proxy_header.h"
 #include "reactor/crypto.h"
 
 #define BIG_BLOCK_BYTES \
@@ -190,6 +191,25 @@ static bool is_local_user(int fd)
 	       (cred.uid == 0 || cred.uid == geteuid());
 }
 
+/* Does it say whose connections it passes on? It counts for them, not for itself. */
+static bool is_proxy(const struct server *s, const struct port *p, const struct addr *peer)
+{
+	uint8_t ip[RANGE_IP_BYTES];
+
+	return s->shared.proxy_senders.n && !p->is_unix && range_ip(peer, ip) &&
+	       ranges_have(&s->shared.proxy_senders, ip);
+}
+
+static bool on_named(struct conn *c)
+{
+	struct server *s = CONTAINER_OF(c->shared, struct server, shared);
+
+	if (account_open(s, &c->peer.addr, &c->account))
+		return true;
+	s->shared.stats.refused_address++;
+	return false;
+}
+
 static void on_accept(void *arg, int take_fd, const struct addr *addr)
 {
 	struct port *p = arg;
@@ -200,12 +220,13 @@ static void on_accept(void *arg, int take_fd, const struct addr *addr)
 		.local_user = p->is_unix && is_local_user(take_fd),
 		.listener = p->tag,
 	};
+	bool proxied = is_proxy(s, p, addr);
 	struct conn_account *a = NULL;
 	struct conn *c;
 
 	if (p->is_unix) /* who connects has no path of its own */
 		memcpy(peer.addr.text, "unix", sizeof("unix"));
-	if (!account_open(s, addr, &a)) {
+	if (!proxied && !account_open(s, addr, &a)) {
 		s->shared.stats.refused_address++;
 		close(take_fd);
 		return;
@@ -227,6 +248,11 @@ static void on_accept(void *arg, int take_fd, const struct addr *addr)
 	s->shared.stats.accepted++;
 	s->shared.stats.open++;
 	on_room(&s->shared);
+	if (proxied && conn_expect_proxy_header(c) < 0) {
+		s->shared.stats.refused_full++;
+		conn_close(c, "no room for its PROXY header");
+		return;
+	}
 	conn_start(c);
 }
 
@@ -295,6 +321,8 @@ static void init_pools(struct server *s)
 	pool_init(&s->shared.blocks, "blocks", INBOX_BLOCK_BYTES, blocks,
 		  MIN(blocks, IDLE_BLOCKS_MAX));
 	pool_init(&s->shared.big_blocks, "big blocks", BIG_BLOCK_BYTES, MAX(max / 4, 16), 8);
+	pool_init(&s->shared.proxy_headers, "PROXY headers", sizeof(struct proxy_header),
+		  max + EVICTED_MAX, MIN(max, IDLE_OBJECTS_MAX));
 	pool_init(&s->account_pool, "client addresses", sizeof(struct account), max + 1,
 		  MIN(max, IDLE_OBJECTS_MAX));
 }
@@ -304,13 +332,25 @@ int server_create(struct server **out, struct loop *l, const struct server_confi
 		  bool (*reserved)(void *arg, const struct addr *peer), void *arg, struct err *err)
 {
 	struct server *s;
+	struct ranges senders = { 0 };
 	struct hash_key key;
 
 	if (c->max_connections == 0)
 		return err_say(err, -EINVAL, "a server needs room for at least one connection");
+	for (const char *const *text = c->proxy_senders; text && *text; text++) {
+		if (ranges_add(&senders, slice_str(*text)) == 0)
+			continue;
+		ranges_fini(&senders);
+		return err_say(err, -EINVAL,
+			       "PROXY protocol sender \"%.100s\": expected an address range like 10.0.0.0/8",
+			       *text);
+	}
 	s = xcalloc(1, sizeof(*s));
 	s->shared.loop = l;
 	s->shared.config = *c;
+	s->shared.config.proxy_senders = NULL;
+	s->shared.proxy_senders = senders;
+	s->shared.named = on_named;
 	s->shared.handler = *h;
 	s->shared.gone = on_gone;
 	s->shared.room = on_room;
@@ -379,6 +419,8 @@ static void server_free(void *arg)
 	pool_fini(&s->shared.exchanges);
 	pool_fini(&s->shared.blocks);
 	pool_fini(&s->shared.big_blocks);
+	pool_fini(&s->shared.proxy_headers);
+	ranges_fini(&s->shared.proxy_senders);
 	pool_fini(&s->account_pool);
 	map_fini(&s->accounts);
 	free(s);
@@ -410,5 +452,6 @@ void server_each_pool(const struct server *s, pool_each_fn *each, void *arg)
 	each(arg, &s->shared.exchanges);
 	each(arg, &s->shared.blocks);
 	each(arg, &s->shared.big_blocks);
+	each(arg, &s->shared.proxy_headers);
 	each(arg, &s->account_pool);
 }

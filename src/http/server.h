@@ -27,6 +27,9 @@ struct server_config {
 	uint32_t max_per_address; /* per client address; 0 = no limit */
 	uint32_t max_tunnels_per_address; /* of them, open or asked for; 0 = no limit */
 	bool h2c; /* HTTP/2 with prior knowledge on plain listeners (RFC 9113 §3.3) */
+	/* NULL-terminated ranges, or NULL: who connects from there sends a PROXY header first, and
+	 * is whom it names. Borrowed for server_create(). */
+	const char *const *proxy_senders;
 	bool trust_request_id; /* keep a client's X-Request-ID when it is 1..36 of [A-Za-z0-9._-] */
 };
 void server_config_default(struct server_config *c);
@@ -41,6 +44,7 @@ struct server_stats {
 	 * nothing, a header list without end */
 	uint64_t h2_connections, h2_resets, h2_refused;
 	uint64_t h2_reset_floods, h2_frame_floods, h2_head_floods;
+	uint64_t bad_proxy_headers; /* none, or one that is not to be believed; closed */
 	uint32_t open, idle; /* connections */
 };
 

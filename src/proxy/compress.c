@@ -253,15 +253,17 @@ int compress_begin(struct packer **out, struct relay *r, struct head *h)
 		encoder_close(e);
 		return -EMSGSIZE;
 	}
-	if (!e)
+	if (!e) {
+		r->front->stats.compress_refused += coding != CODING_NONE;
 		return 0;
+	}
 	p = xcalloc(1, sizeof(*p));
 	p->compress = c;
 	p->relay = r;
 	p->encoder = e;
 	list_init(&p->link);
 	loop_task_init(&p->flush, on_flush, p);
-	c->responses++;
+	r->front->stats.compressed++;
 	*out = p;
 	return 0;
 }
@@ -283,7 +285,7 @@ static ssize_t step(struct packer *p, const char *data, size_t n, bool *done)
 	if (taken < 0)
 		exchange_abort(p->relay->x, "the encoder failed");
 	else
-		p->compress->bytes_in += (uint64_t)taken;
+		p->relay->front->stats.compressed_in_bytes += (uint64_t)taken;
 	return taken;
 }
 
@@ -298,7 +300,7 @@ static bool drain(struct packer *p)
 		return true;
 	taken = exchange_write(p->relay->x, &iov, 1);
 	encoder_used(p->encoder, taken);
-	p->compress->bytes_out += taken;
+	p->relay->front->stats.compressed_out_bytes += taken;
 	return taken == out.n;
 }
 

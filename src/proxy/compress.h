@@ -25,7 +25,6 @@ struct compress {
 	struct loop_task next_turn;
 	uint64_t turn; /* <turn_bytes> is of that one */
 	uint32_t turn_bytes;
-	uint64_t responses, bytes_in, bytes_out;
 	char etag[512]; /* of the response being announced */
 };
 void compress_init(struct compress *c, struct loop *l);

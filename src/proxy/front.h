@@ -69,6 +69,8 @@ struct front_stats {
 	uint64_t retries, retries_refused; /* the latter: the budget was spent */
 	uint64_t held, hold_timeouts, hold_refused, tunnels, cut, no_route;
 	uint64_t queued, queue_timeouts, queue_refused; /* while all were at their limit */
+	uint64_t compressed, compressed_in_bytes, compressed_out_bytes; /* responses, content */
+	uint64_t compress_refused; /* passed as they were: no memory for another encoder */
 	/* What policies refused; rate_overflow: more client addresses at a time than are counted
 	 * exactly. */
 	uint64_t denied, rate_limited, rate_overflow, body_too_large, redirected;

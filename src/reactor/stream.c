@@ -112,6 +112,17 @@ ssize_t stream_sys_read(struct stream *s, void *p, size_t n)
 	return got < 0 ? -errno : got;
 }
 
+ssize_t stream_read_bare(struct stream *s, void *p, size_t n, bool peek)
+{
+	ssize_t got;
+
+	do {
+		s->loop->counters.reads++;
+		got = recv(s->io.fd, p, n, peek ? MSG_PEEK : 0);
+	} while (got < 0 && errno == EINTR);
+	return got < 0 ? -errno : got;
+}
+
 ssize_t stream_sys_write(struct stream *s, const void *p, size_t n, bool more)
 {
 	ssize_t put;

@@ -55,6 +55,9 @@ int stream_connect(struct stream *s, struct loop *l, const struct addr *to,
 int stream_connected(struct stream *s) MUST_CHECK;
 /* TLS: 0 done, -EAGAIN (stream_wait() for what *events says), else failed. Plain: 0 at once. */
 int stream_handshake(struct stream *s, int *events) MUST_CHECK;
+/* Before the handshake: up to <n> bytes of the socket itself, in front of TLS; <peek>: they stay.
+ * >0; 0 at end of file; -EAGAIN, or an error. */
+ssize_t stream_read_bare(struct stream *s, void *p, size_t n, bool peek);
 /* After the handshake: the ALPN protocol chosen ("http/1.1", "h2") or empty. Valid while open. */
 struct slice stream_alpn(const struct stream *s);
 
