@@ -525,10 +525,59 @@ static void client_leaves(void **state)
 	door_stop(&d);
 }
 
+/* An endpoint dies with more in hand than may be sent again: a hundred in ten seconds, however few
+ * requests there were. The others are told; nobody is asked twice as often because of a failure. */
+static void budget(void **state)
+{
+	enum { CLIENTS = 130, FLOOR = 100 };
+	struct door_config c = { .nendpoints = 2 };
+	int listeners[2], clients[CLIENTS], conns[CLIENTS], again;
+	unsigned ok = 0, failed = 0;
+	struct door d;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++)
+		listeners[i] = tcp_listen(&c.endpoints[i]);
+	door_start(&d, &c);
+	door_command(&d, DOOR_WEIGHT, 1); /* 0: nothing for now */
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		clients[i] = tcp_connect(d.port);
+		tcp_send(clients[i], GET_CLOSE);
+		conns[i] = tcp_accept(listeners[0]);
+		expect(conns[i], "\r\n\r\n");
+	}
+	d.shared->weight = 1;
+	door_command(&d, DOOR_WEIGHT, 1);
+	for (unsigned i = 0; i < CLIENTS; i++)
+		tcp_reset(conns[i]);
+	for (unsigned i = 0; i < FLOOR; i++) {
+		again = tcp_accept(listeners[1]);
+		expect(again, "\r\n\r\n");
+		tcp_send(again, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+		close(again);
+	}
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		tcp_read_until(clients[i], text, sizeof(text), NULL);
+		ok += strncmp(text, "HTTP/1.1 200 ", 13) == 0;
+		failed += strncmp(text, "HTTP/1.1 502 ", 13) == 0;
+		close(clients[i]);
+	}
+	assert_int_equal(ok, FLOOR);
+	assert_int_equal(failed, CLIENTS - FLOOR);
+	door_command(&d, DOOR_SNAPSHOT, 0);
+	assert_int_equal(d.shared->front.retries, FLOOR);
+	assert_int_equal(d.shared->front.retries_refused, CLIENTS - FLOOR);
+	assert_int_equal(d.shared->views[0].ejections, 1);
+	close(listeners[0]);
+	close(listeners[1]);
+	door_stop(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(in_turn),
+		cmocka_unit_test(budget),
 		cmocka_unit_test(held_and_released),
 		cmocka_unit_test(held_too_long_or_too_many),
 		cmocka_unit_test(destroyed_while_held),
