@@ -54,7 +54,10 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 		     size_t name_n, const uint8_t *value, size_t value_n, uint8_t flags, void *arg)
 {
 	struct client_h2_conn *conn = arg;
-	struct slice n = slice_of(name, name_n), v = slice_of(value, value_n);
+	struct slice n = slice_of(name, name_n);
+	/* RFC 9113 §8.2.1 has no blanks at the ends, yet gRPC's own library ends grpc-message with
+	 * one when an exception has no text. HTTP/1 would drop it too. */
+	struct slice v = slice_trim(slice_of(value, value_n));
 
 	(void)session;
 	(void)frame;
@@ -432,6 +435,7 @@ static nghttp2_option *make_options(void)
 	nghttp2_option_set_no_auto_window_update(o, 1);
 	nghttp2_option_set_no_closed_streams(o, 1);
 	nghttp2_option_set_max_reserved_remote_streams(o, 0);
+	nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(o, 1);
 	/* Requests wait for the peer's SETTINGS, which it sends at once: then its limit is known, and
 	 * whoever does not speak HTTP/2 never sees a request. */
 	nghttp2_option_set_peer_max_concurrent_streams(o, 0);

@@ -289,6 +289,8 @@ static void test_bodies(void **state)
 		  "" },
 		{ "not modified", "GET", METHOD_GET, "304", "content-length", "5", NULL, NULL,
 		  BODY_NONE, "" },
+		{ "blanks around a value", "GET", METHOD_GET, "200", "x-test", " a b ", NULL, NULL,
+		  BODY_NONE, "" },
 		{ "an error", "GET", METHOD_GET, "503", NULL, NULL, "no", NULL, BODY_CHUNKED,
 		  "no" },
 	};
@@ -313,6 +315,8 @@ static void test_bodies(void **state)
 		CHECK_INT(cases[i].name, a->body_kind, cases[i].kind);
 		CHECK_SLICE(cases[i].name, slice_of(a->body, a->body_n), cases[i].got);
 		CHECK_STR(cases[i].name, a->trailer, cases[i].trailer ? cases[i].trailer : "");
+		if (cases[i].value && cases[i].value[0] == ' ')
+			CHECK_STR(cases[i].name, a->field, "a b");
 		end_ask(a);
 		peer_idle(loop, &p);
 		CHECK_INT(cases[i].name, s->reset, false);
