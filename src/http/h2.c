@@ -12,7 +12,6 @@
 #define DRAIN_NOTICE_MS 1000 /* for requests that crossed the first GOAWAY, if no PING comes back */
 #define QUEUE_MAX 1000	     /* frames that wait because the client reads nothing */
 #define SWEEP_MAX_MS 5000
-#define CONTINUATIONS_MAX 8
 #define STREAMS_EACH_CONNECTION 4 /* of all connections together, on the average */
 #define IDLE_OBJECTS_MAX 256
 
@@ -56,7 +55,7 @@ static void take(struct h2 *h2, const uint8_t *p, size_t n)
 	if (h2->terminated)
 		return;
 	h2->busy = true;
-	rc = nghttp2_session_mem_recv(h2->session, p, n);
+	rc = h2_gate_pass(h2, p, n);
 	h2->busy = false;
 	if (rc < 0)
 		fail(h2, rc);
@@ -397,6 +396,7 @@ static int on_begin(struct conn *conn, struct slice early)
 		return -ENOMEM;
 	}
 	h2->write_ms = h2->window_ms = loop_now_ms(conn->shared->loop);
+	h2->gate.preface_left = CONN_PREFACE_BYTES;
 	submit_greeting(h2);
 	if (early.n)
 		take(h2, (const uint8_t *)early.p, early.n);
@@ -453,15 +453,10 @@ static void set_options(nghttp2_option *o)
 	nghttp2_option_set_no_auto_window_update(o, 1);
 	nghttp2_option_set_no_http_messaging(o, 1);
 	nghttp2_option_set_no_closed_streams(o, 1);
-	/* Ours are narrower, see h2_limit.c; a library without these has those alone. */
+	/* Ours is narrower where there is no use to it, and wider where there is: h2_limit.c. */
 #ifdef HAVE_NGHTTP2_OPTION_SET_STREAM_RESET_RATE_LIMIT
 	nghttp2_option_set_stream_reset_rate_limit(o, UINT64_MAX, UINT64_MAX);
 #endif
-#ifdef HAVE_NGHTTP2_OPTION_SET_MAX_CONTINUATIONS
-	nghttp2_option_set_max_continuations(o, CONTINUATIONS_MAX);
-#endif
-	for (unsigned type = NGHTTP2_CONTINUATION + 1; type < 256; type++)
-		nghttp2_option_set_user_recv_extension_type(o, (uint8_t)type);
 }
 
 void h2_shared_create(struct conn_shared *shared)

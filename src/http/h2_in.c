@@ -8,13 +8,6 @@ static struct h2_stream *find(struct h2 *h2, int32_t id)
 	return nghttp2_session_get_stream_user_data(h2->session, id);
 }
 
-static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *arg)
-{
-	(void)session;
-	h2_limit_frame(arg, hd);
-	return h2_goes_on(arg);
-}
-
 /* ---- header blocks ---- */
 
 static void begin_request(struct h2 *h2, int32_t id)
@@ -180,6 +173,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 		if (s && s->want_writable)
 			h2_stream_wake(s);
 		break;
+	case NGHTTP2_RST_STREAM: h2->reset_id = frame->hd.stream_id; break;
 	case NGHTTP2_SETTINGS: h2->greeted = true; break;
 	case NGHTTP2_PING:
 		/* Our only one: what the client sent before it read that we are leaving is here. */
@@ -211,6 +205,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 	struct h2_stream *s = find(h2, id);
 
 	(void)session;
+	h2_gate_closed(h2, id, h2->reset_id != id && (!s || !s->in_end));
 	if (!s)
 		return 0;
 	s->gone = true;
@@ -225,24 +220,11 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 	return 0;
 }
 
-/* Types that we do not know: counted as they begin, then passed over. */
-static int on_unknown_frame(nghttp2_session *session, void **payload, const nghttp2_frame_hd *hd,
-			    void *arg)
-{
-	(void)session;
-	(void)payload;
-	(void)hd;
-	(void)arg;
-	return NGHTTP2_ERR_CANCEL;
-}
-
 void h2_in_callbacks(nghttp2_session_callbacks *cb)
 {
-	nghttp2_session_callbacks_set_on_begin_frame_callback(cb, on_begin_frame);
 	nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
 	nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
 	nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
-	nghttp2_session_callbacks_set_unpack_extension_callback(cb, on_unknown_frame);
 }

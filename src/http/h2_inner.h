@@ -1,5 +1,5 @@
 /* An HTTP/2 connection and its streams, between the files of the server side: h2.c is its life,
- * h2_in.c what comes in, h2_out.c what goes out, h2_stream.c a stream's beginning, content and end,
+ * h2_gate.c and h2_in.c what comes in, h2_out.c what goes out, h2_stream.c a stream's beginning, content and end,
  * h2_limit.c what a client may not do too much of.
  *
  * nghttp2 does frames, HPACK, states and windows, and knows no sockets. Its callbacks come from
@@ -94,6 +94,17 @@ struct h2_stream {
 	char text[H2_TEXT_BYTES];
 };
 
+/* The streams that were closed last, for frames that come too late. */
+#define H2_GATE_CLOSED 128
+
+struct h2_gate {
+	uint32_t preface_left, payload_left; /* to be passed on unseen */
+	uint32_t nhead, continuations, nclosed;
+	int32_t last_id;		/* the client's highest so far */
+	uint8_t head[9 + 5];		/* a frame's, cut by the end of a read */
+	int32_t closed[H2_GATE_CLOSED]; /* negative: we reset it */
+};
+
 struct h2 {
 	struct conn *conn;
 	struct conn_shared *shared;
@@ -120,6 +131,8 @@ struct h2 {
 	struct iobuf rest;	   /* sealed or refused by the socket: goes first */
 	struct h2_stream *reading; /* whose header block comes in; NULL: nobody's */
 	struct h2_head_in head;
+	struct h2_gate gate;
+	int32_t reset_id; /* the stream that the client has reset last */
 	/* h2_limit.c: in the present window of time */
 	uint64_t window_ms, window_bytes;
 	uint32_t noise, resets, requests, completed;
@@ -136,6 +149,12 @@ static inline int h2_goes_on(const struct h2 *h2)
 {
 	return h2->terminated ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
+
+/* ---- h2_gate.c ---- */
+/* What was read, to nghttp2: 0, or its error. */
+ssize_t h2_gate_pass(struct h2 *h2, const uint8_t *p, size_t n);
+/* Frames of the client on that stream are an error from here on, unless we did it. */
+void h2_gate_closed(struct h2 *h2, int32_t id, bool by_us);
 
 /* ---- h2_in.c ---- */
 void h2_in_callbacks(nghttp2_session_callbacks *cb);
@@ -175,14 +194,13 @@ void h2_websocket_request(struct h2_stream *s);
 bool h2_websocket_accepted(const struct h2_stream *s, const struct head *h);
 
 /* ---- h2_limit.c ---- */
-/* A frame of that type has begun. */
-void h2_limit_frame(struct h2 *h2, const nghttp2_frame_hd *hd);
 /* A frame that moves nothing. */
 void h2_limit_noise(struct h2 *h2);
 /* A request that was taken back, refused or malformed. */
 void h2_limit_reset(struct h2 *h2);
 /* The pairs of one block so far. */
 void h2_limit_head(struct h2 *h2);
+void h2_limit_continuations(struct h2 *h2);
 void h2_limit_request(struct h2 *h2);
 
 #endif

@@ -38,20 +38,6 @@ void h2_limit_noise(struct h2 *h2)
 	h2_terminate(h2, NGHTTP2_ENHANCE_YOUR_CALM, "too many frames that move nothing");
 }
 
-void h2_limit_frame(struct h2 *h2, const nghttp2_frame_hd *hd)
-{
-	switch (hd->type) {
-	case NGHTTP2_HEADERS:
-	case NGHTTP2_CONTINUATION:
-	case NGHTTP2_RST_STREAM: break; /* h2_limit_reset(), h2_limit_head() */
-	case NGHTTP2_DATA:
-		if (hd->length == 0 && !(hd->flags & NGHTTP2_FLAG_END_STREAM))
-			h2_limit_noise(h2);
-		break;
-	default: h2_limit_noise(h2);
-	}
-}
-
 void h2_limit_request(struct h2 *h2)
 {
 	turn_window(h2);
@@ -68,10 +54,21 @@ void h2_limit_reset(struct h2 *h2)
 	h2_terminate(h2, NGHTTP2_ENHANCE_YOUR_CALM, "too many requests taken back");
 }
 
-void h2_limit_head(struct h2 *h2)
+static void end_head_flood(struct h2 *h2, const char *why)
 {
-	if (h2->terminated || h2->head.list_bytes <= HEAD_LIST_MAX)
+	if (h2->terminated)
 		return;
 	h2->shared->stats.h2_head_floods++;
-	h2_terminate(h2, NGHTTP2_ENHANCE_YOUR_CALM, "a header list without end");
+	h2_terminate(h2, NGHTTP2_ENHANCE_YOUR_CALM, why);
+}
+
+void h2_limit_head(struct h2 *h2)
+{
+	if (h2->head.list_bytes > HEAD_LIST_MAX)
+		end_head_flood(h2, "a header list without end");
+}
+
+void h2_limit_continuations(struct h2 *h2)
+{
+	end_head_flood(h2, "a header block in too many frames");
 }

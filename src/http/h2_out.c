@@ -260,7 +260,10 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
 {
 	struct h2_stream *s;
 
-	(void)arg;
+	/* Refused before it was opened: its content may be on its way. */
+	if (frame->hd.type == NGHTTP2_RST_STREAM &&
+	    !nghttp2_session_find_stream(session, frame->hd.stream_id))
+		h2_gate_closed(arg, frame->hd.stream_id, true);
 	if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
 	    (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS))
 		return 0;
