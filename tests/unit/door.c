@@ -172,6 +172,7 @@ static int open_door(struct child *c, const struct door_config *config, struct e
 	policy.hold_ms = config->hold_ms;
 	policy.head_ms = config->head_ms;
 	server_config_default(&server);
+	server.h2c = config->h2c;
 	front_config_default(&front);
 	front.access_log = config->access_log;
 	front.https_port = config->https_port;

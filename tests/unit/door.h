@@ -21,6 +21,7 @@ struct door_config {
 	const char *cert_pem, *key_pem;	/* files: listen with TLS */
 	uint16_t https_port;
 	uint16_t port;			/* to listen on; 0: any */
+	bool h2c;			/* understand HTTP/2 with prior knowledge */
 	bool quiet;			/* no timer that looks for commands: for counting; a signal brings them */
 };
 
