@@ -132,10 +132,8 @@ char *buf_steal(struct buf *b)
 	return data;
 }
 
-int iobuf_lease(struct iobuf *b, struct pool *pool)
+int iobuf_take(struct iobuf *b, struct pool *pool)
 {
-	if (b->mem)
-		return 0;
 	b->mem = pool_get(pool);
 	if (!b->mem)
 		return -ENOMEM;
@@ -144,7 +142,7 @@ int iobuf_lease(struct iobuf *b, struct pool *pool)
 	return 0;
 }
 
-void iobuf_release(struct iobuf *b, struct pool *pool)
+void iobuf_give(struct iobuf *b, struct pool *pool)
 {
 	pool_put(pool, b->mem);
 	*b = (struct iobuf){ 0 };

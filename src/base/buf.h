@@ -38,10 +38,21 @@ struct iobuf {
 	uint32_t cap;
 };
 
+int iobuf_take(struct iobuf *b, struct pool *pool) MUST_CHECK; /* for the one below */
+void iobuf_give(struct iobuf *b, struct pool *pool);
+
 /* Leases a block if there is none. -ENOMEM: the pool is at its cap (counted there). */
-int iobuf_lease(struct iobuf *b, struct pool *pool) MUST_CHECK;
+static inline int iobuf_lease(struct iobuf *b, struct pool *pool)
+{
+	return b->mem ? 0 : iobuf_take(b, pool);
+}
+
 /* Gives the block back; anything in it is lost. */
-void iobuf_release(struct iobuf *b, struct pool *pool);
+static inline void iobuf_release(struct iobuf *b, struct pool *pool)
+{
+	if (b->mem)
+		iobuf_give(b, pool);
+}
 
 static inline uint32_t iobuf_len(const struct iobuf *b)
 {

@@ -308,7 +308,7 @@ void conn_begin_exchange(struct conn *c, struct exchange *x, const struct exchan
 	x->arg = NULL;
 	x->loop = c->shared->loop;
 	x->peer = &c->peer;
-	x->started_us = loop_clock_us();
+	x->started_us = loop_turn_us(c->shared->loop);
 	x->body_in_bytes = x->body_out_bytes = 0;
 	x->status = 0;
 	x->body_done = x->responded = x->ended = x->tunnel = false;

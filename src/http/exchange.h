@@ -66,7 +66,8 @@ struct exchange {
 	struct loop *loop;
 	const struct exchange_peer *peer;
 	struct head req;
-	uint64_t started_us;			/* loop_clock_us() when the head was complete */
+	uint64_t started_us; /* loop_turn_us() of the turn that completed the head: it was there
+				then, and waited for its turn */
 	uint64_t body_in_bytes, body_out_bytes; /* content only */
 	uint16_t status; /* of the final response once it was given, else 0 */
 	bool body_done;	 /* body_end() has been called */

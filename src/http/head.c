@@ -6,7 +6,7 @@
 
 #include "http/fields.h"
 
-static const struct slice names[FIELD_IDS] = {
+const struct slice field_names[FIELD_IDS] = {
 	[FIELD_ACCEPT] = { "Accept", 6 },
 	[FIELD_ACCEPT_ENCODING] = { "Accept-Encoding", 15 },
 	[FIELD_AUTHORIZATION] = { "Authorization", 13 },
@@ -76,9 +76,9 @@ enum field_id field_lookup(struct slice name)
 		return FIELD_OTHER;
 	for (const uint8_t *id = by_length[name.n]; *id != FIELD_OTHER; id++) {
 		/* The last byte tells most names of one length apart. */
-		if (fold(name.p[name.n - 1]) != fold(names[*id].p[name.n - 1]))
+		if (fold(name.p[name.n - 1]) != fold(field_names[*id].p[name.n - 1]))
 			continue;
-		if (slice_eq_nocase(name, names[*id]))
+		if (slice_eq_nocase(name, field_names[*id]))
 			return *id;
 	}
 	return FIELD_OTHER;
@@ -91,24 +91,9 @@ void head_init(struct head *h)
 	h->minor = 1;
 }
 
-static bool add(struct head *h, enum field_id id, struct slice name, struct slice value)
-{
-	if (h->nfields == HEAD_MAX_FIELDS)
-		return false;
-	h->fields[h->nfields++] = (struct field){ .name = name, .value = value, .id = id };
-	if (!h->first[id])
-		h->first[id] = h->nfields;
-	return true;
-}
-
-bool head_add(struct head *h, enum field_id id, struct slice value)
-{
-	return add(h, id, names[id], value);
-}
-
 bool head_add_other(struct head *h, struct slice name, struct slice value)
 {
-	return add(h, field_lookup(name), name, value);
+	return head_put(h, field_lookup(name), name, value);
 }
 
 void head_remove(struct head *h, struct slice name)
@@ -126,11 +111,6 @@ void head_remove(struct head *h, struct slice name)
 			h->first[f.id] = (uint8_t)kept;
 	}
 	h->nfields = (uint8_t)kept;
-}
-
-const struct field *head_field(const struct head *h, enum field_id id)
-{
-	return h->first[id] ? &h->fields[h->first[id] - 1] : NULL;
 }
 
 const struct field *head_find(const struct head *h, struct slice name)
@@ -164,11 +144,6 @@ bool head_has_token(const struct head *h, enum field_id id, struct slice token)
 		if (h->fields[i].id == id && list_has(h->fields[i].value, token))
 			return true;
 	return false;
-}
-
-struct slice field_name(enum field_id id)
-{
-	return names[id];
 }
 
 bool method_is_idempotent(uint8_t method_id)
@@ -262,7 +237,7 @@ int head_split_authority(struct slice authority, struct slice *host, uint16_t *p
 	uint64_t number = 0;
 
 	*host = authority;
-	if (authority.n == 0)	/* HTTP/1.0 without Host */
+	if (authority.n == 0) /* HTTP/1.0 without Host */
 		return -EINVAL;
 	colon = memrchr(authority.p, ':', authority.n);
 	bracket = memrchr(authority.p, ']', authority.n);

@@ -99,19 +99,44 @@ struct head {
 };
 
 void head_init(struct head *h);
+/* Names of the known fields in their usual spelling ("Content-Length"). */
+extern const struct slice field_names[FIELD_IDS];
+
 /* Adds a field to a head that we write; name and value are borrowed until it is sent. False when
- * the table is full. */
-bool head_add(struct head *h, enum field_id id, struct slice value);
+ * the table is full. Inline, as all that runs for every field. */
+static inline bool head_put(struct head *h, enum field_id id, struct slice name, struct slice value)
+{
+	if (h->nfields >= HEAD_MAX_FIELDS)
+		return false;
+	h->fields[h->nfields++] = (struct field){ .name = name, .value = value, .id = id };
+	if (!h->first[id])
+		h->first[id] = h->nfields;
+	return true;
+}
+
+static inline bool head_add(struct head *h, enum field_id id, struct slice value)
+{
+	return head_put(h, id, field_names[id], value);
+}
+
+/* One of another head: a known name gets its usual spelling. */
+static inline bool head_copy(struct head *h, const struct field *f)
+{
+	return head_put(h, f->id, f->id == FIELD_OTHER ? f->name : field_names[f->id], f->value);
+}
+
 bool head_add_other(struct head *h, struct slice name, struct slice value);
 /* Takes out every field of that name, in any case; the others keep their order. */
 void head_remove(struct head *h, struct slice name);
 /* The first value of that field, or NULL. */
-const struct field *head_field(const struct head *h, enum field_id id);
+static inline const struct field *head_field(const struct head *h, enum field_id id)
+{
+	return h->first[id] ? &h->fields[h->first[id] - 1] : NULL;
+}
+
 const struct field *head_find(const struct head *h, struct slice name);
 /* Does the comma-separated list in all fields <id> hold <token> (case folded)? */
 bool head_has_token(const struct head *h, enum field_id id, struct slice token);
-/* Name of a known field in its usual spelling ("Content-Length"). */
-struct slice field_name(enum field_id id);
 /* Safe methods and idempotent ones (RFC 9110 §9.2). */
 bool method_is_idempotent(uint8_t method_id);
 struct slice status_reason(unsigned status);

@@ -206,12 +206,6 @@ bool forward_is_https(const struct forward *fw, const struct exchange *x)
 
 /* ---- composing ---- */
 
-static bool pass(struct head *out, const struct field *f)
-{
-	return f->id == FIELD_OTHER ? head_add_other(out, f->name, f->value)
-				    : head_add(out, f->id, f->value);
-}
-
 /* Joins up to four pieces in the scratch; empty when they do not fit. */
 static struct slice compose(struct forward *fw, const struct slice *piece, size_t npieces)
 {
@@ -424,7 +418,7 @@ const struct head *forward_request(struct forward *fw, const struct exchange *x)
 		if (nominated && !(trusted && is_spoofable(f->name)) &&
 		    head_has_token(in, FIELD_CONNECTION, f->name))
 			continue;
-		if (!pass(out, f))
+		if (!head_copy(out, f))
 			return NULL;
 	}
 	return add_hops(fw, in) && add_forwarding(fw, x, trusted) ? out : NULL;
@@ -453,7 +447,7 @@ struct head *forward_response(struct forward *fw, const struct head *in)
 		if (nominated && f->id != FIELD_CONTENT_LENGTH && f->id != FIELD_UPGRADE &&
 		    head_has_token(in, FIELD_CONNECTION, f->name))
 			continue;
-		if (!pass(out, f))
+		if (!head_copy(out, f))
 			return NULL;
 	}
 	out->has_length = in->has_length;
@@ -493,7 +487,7 @@ const struct head *forward_trailers(struct forward *fw, const struct head *in)
 
 		if (kind_of[f->id] || (f->id == FIELD_OTHER && is_spoofable(f->name)))
 			continue;
-		if (!pass(out, f))
+		if (!head_copy(out, f))
 			return NULL;
 	}
 	return out->nfields ? out : NULL;

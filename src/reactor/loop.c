@@ -27,7 +27,8 @@ uint64_t loop_clock_us(void)
 
 uint64_t loop_wall_ms(void)
 {
-	return clock_us(CLOCK_REALTIME) / 1000;
+	/* The kernel's last tick, a few ms old at most: a fifth of what reading the hardware costs. */
+	return clock_us(CLOCK_REALTIME_COARSE) / 1000;
 }
 
 uint64_t loop_now_ms(const struct loop *l)
