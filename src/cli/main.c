@@ -6,7 +6,6 @@
 
 #include "base/log.h"
 #include "cli/cli.h"
-#include "reactor/crypto.h"
 
 static void print_overview(FILE *to)
 {
@@ -70,7 +69,6 @@ int main(int argc, char **argv)
 	struct cli cli = { .tty = isatty(STDOUT_FILENO) };
 	int words, code;
 
-	crypto_boot();	/* before anything else allocates through OpenSSL */
 	setlocale(LC_CTYPE, "");
 	log_init(LOG_INFO, false);
 	if (argc < 2) {

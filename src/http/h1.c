@@ -353,6 +353,8 @@ static bool settle(struct h1 *c)
 		conn_close(c->conn, c->conn->broken);
 		return false;
 	}
+	if (x && x->ended && !x->tunnel && (c->last || c->in.eof))
+		stream_last(&c->conn->stream);
 	rc = outbox_settle(&c->out, &c->conn->stream, c->turn_bytes_out);
 	if (rc < 0) {
 		if (rc != -EAGAIN)

@@ -4,10 +4,6 @@
 
 #include "base/slice.h"
 
-/* Puts OpenSSL's record buffers on a free list, so that a TLS record costs no malloc. Works only
- * before anything else in the process called OpenSSL, so main() calls it first; loop_create()
- * does too. Later calls do nothing. */
-void crypto_boot(void);
 /* For protocols that ask for it, nothing else. */
 void crypto_sha1(struct slice s, uint8_t out[20]);
 void crypto_sha256(struct slice s, uint8_t out[32]);

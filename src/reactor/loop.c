@@ -7,7 +7,6 @@
 #include <time.h>
 
 #include "base/log.h"
-#include "reactor/crypto.h"
 #include "reactor/loop_inner.h"
 
 #define TASK_ROUNDS_MAX 64	/* tasks that queue tasks; what is left runs in the next turn */
@@ -153,7 +152,6 @@ int loop_create(struct loop **out, struct err *err)
 {
 	struct loop *l = xcalloc(1, sizeof(*l));
 
-	crypto_boot();
 	/* NOENV: LIBEV_FLAGS in the environment would choose another back end. */
 	l->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
 	if (!l->ev) {

@@ -321,19 +321,6 @@ int pki_fingerprint(struct slice cert_pem, char hex[65], struct err *err)
 	return 0;
 }
 
-int pki_validity(struct slice cert_pem, uint64_t *not_before_ms, uint64_t *not_after_ms,
-		 struct err *err)
-{
-	X509 *cert = crypto_read_cert(cert_pem);
-
-	if (!cert)
-		return crypto_fail(err, -EINVAL, "read the certificate");
-	*not_before_ms = crypto_time_ms(X509_get0_notBefore(cert));
-	*not_after_ms = crypto_time_ms(X509_get0_notAfter(cert));
-	X509_free(cert);
-	return 0;
-}
-
 /* ---- signatures ---- */
 
 int pki_sign(struct slice key_pem, struct slice data, struct buf *base64, struct err *err)

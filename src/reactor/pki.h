@@ -35,9 +35,6 @@ int pki_issue(struct slice ca_cert_pem, struct slice ca_key_pem, const struct pk
 	      uint32_t days, struct buf *cert_pem, struct buf *key_pem, struct err *err) MUST_CHECK;
 /* SHA-256 of the DER form of the first certificate, as 64 hex digits + NUL. */
 int pki_fingerprint(struct slice cert_pem, char hex[65], struct err *err) MUST_CHECK;
-/* Ends of the first certificate's validity, ms since 1970. */
-int pki_validity(struct slice cert_pem, uint64_t *not_before_ms, uint64_t *not_after_ms,
-		 struct err *err) MUST_CHECK;
 /* ECDSA-SHA256 over <data> with the authority's key, DER form, appended as base64; and its check
  * with the key of the first certificate in <cert_pem>: 0 it is good, -EKEYREJECTED it is not,
  * -EINVAL unreadable. */

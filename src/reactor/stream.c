@@ -211,6 +211,7 @@ void stream_adopt(struct stream *s, struct loop *l, int take_fd, const struct st
 	s->loop = l;
 	s->tls = NULL;
 	s->want = s->armed = s->also = 0;
+	s->last = false;
 	list_init(&s->refeed);
 	s->ready = ready;
 	s->arg = arg;
@@ -331,6 +332,11 @@ ssize_t stream_write(struct stream *s, const struct iovec *iov, int iovcnt)
 	if (put > 0)
 		s->bytes_out += (uint64_t)put;
 	return put;
+}
+
+void stream_last(struct stream *s)
+{
+	s->last = true;
 }
 
 void stream_shutdown(struct stream *s)

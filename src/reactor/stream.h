@@ -24,6 +24,7 @@ struct stream {
 	uint8_t want;			/* what the owner waits for */
 	uint8_t armed;			/* what epoll watches: may exceed want for a while */
 	uint8_t also;			/* what TLS needs the kernel to say, beside want */
+	bool last;			/* stream_last() */
 	struct list refeed;		/* linked: buffered bytes wait for the next turn */
 	void (*ready)(void *arg, int events);
 	void *arg;
@@ -72,6 +73,9 @@ ssize_t stream_write(struct stream *s, const struct iovec *iov, int iovcnt);
 /* How many bytes of those that were written the peer has acknowledged; of TLS, less what frames those
  * that it has not. One system call. */
 uint64_t stream_acked(const struct stream *s);
+/* What is offered next is the last: stream_shutdown() or stream_close() follow. TLS says goodbye in
+ * the same packet when all of it is taken. */
+void stream_last(struct stream *s);
 /* What the owner waits for now. Cheap, call it at the end of every callback: adding interest
  * that is not armed costs one epoll_ctl; dropping interest costs nothing until an unwanted event
  * arrives (then it is disarmed). Bytes that are buffered inside TLS, where epoll cannot see them,

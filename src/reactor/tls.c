@@ -14,16 +14,16 @@
 #include "reactor/tls_inner.h"
 
 #define TICKET_ROTATE_MS (12u * 3600 * 1000)
-#define SESSION_LIFE_S (12 * 3600)	/* opens with [0] or, after one rotation, [1] */
+#define SESSION_LIFE_S (12 * 3600) /* opens with [0] or, after one rotation, [1] */
 #define SNI_MAX_BYTES 255
-#define BLOCKS_KEPT 64	/* 1 MiB */
-#define CIPHERS_12 \
+#define BLOCKS_KEPT 64 /* 1 MiB */
+#define CIPHERS_12                                                   \
 	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:" \
 	"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:" \
 	"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 #define CIPHERS_13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define GROUPS "X25519:P-256"
-#define SIGNATURES \
+#define SIGNATURES                                                                      \
 	"ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:ed25519:RSA-PSS+SHA256:RSA-PSS+SHA384:" \
 	"RSA-PSS+SHA512:RSA+SHA256:RSA+SHA384:RSA+SHA512"
 
@@ -39,6 +39,7 @@ static int on_server_name(SSL *ssl, int *alert, void *arg)
 	struct slice sni = slice_str(name);
 	char lower[SNI_MAX_BYTES + 1] = "";
 
+	tls_count_hello(t);
 	*alert = SSL_AD_UNRECOGNIZED_NAME;
 	if (sni.n > SNI_MAX_BYTES)
 		return SSL_TLSEXT_ERR_ALERT_FATAL;
@@ -73,7 +74,7 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_bytes
 				  offered_bytes) != OPENSSL_NPN_NEGOTIATED)
 		return SSL_TLSEXT_ERR_ALERT_FATAL; /* no_application_protocol, RFC 7301 §3.2 */
 	*out = chosen;
-	t->alpn = slice_of(chosen, *out_bytes);	/* in our list */
+	t->alpn = slice_of(chosen, *out_bytes); /* in our list */
 	return SSL_TLSEXT_ERR_OK;
 }
 
@@ -102,7 +103,7 @@ static int set_alpn(struct tls_server *t, const char *const *alpn, struct err *e
 
 /* ---- session tickets, RFC 5077 §4 ---- */
 
-static void rotate_tickets(struct tls_server *t)
+void tls_rotate_tickets(struct tls_server *t)
 {
 	t->tickets[1] = t->tickets[0];
 	crypto_random(&t->tickets[0], sizeof(t->tickets[0]));
@@ -111,7 +112,7 @@ static void rotate_tickets(struct tls_server *t)
 
 static void on_rotation(void *arg)
 {
-	rotate_tickets(arg);
+	tls_rotate_tickets(arg);
 }
 
 static int use_ticket_key(struct tls_server *t, struct tls_ticket_key *k, const unsigned char *iv,
@@ -159,32 +160,37 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 
 /* ---- for the time after the handshake, see tls13.c ---- */
 
-/* "LABEL client-random secret" in hex, for each secret as it is made. */
+/* "LABEL client-random secret" in hex, for each secret as it is made. OpenSSL prints them byte by
+ * byte, which is a twentieth of a handshake's instructions for all five; so it is asked for two
+ * only: on_message() begins, and the end of its call ends it in any case. */
 static void on_secret(const SSL *ssl, const char *line)
 {
 	struct stream_tls *t = SSL_get_app_data(ssl);
 	struct slice rest, random, label = slice_split(slice_str(line), ' ', &rest), secret;
-	struct tls_keys *k = slice_eq(label, SLICE("CLIENT_TRAFFIC_SECRET_0"))   ? &t->rx
+	struct tls_keys *k = slice_eq(label, SLICE("CLIENT_TRAFFIC_SECRET_0"))	 ? &t->rx
 			     : slice_eq(label, SLICE("SERVER_TRAFFIC_SECRET_0")) ? &t->tx
 										 : NULL;
 
 	random = slice_split(rest, ' ', &secret);
 	(void)random;
-	if (k && (secret.n > 2 * sizeof(k->secret) ||
-		  text_unhex(secret, k->secret, secret.n / 2)))
+	if (k && (secret.n > 2 * sizeof(k->secret) || text_unhex(secret, k->secret, secret.n / 2)))
 		t->failed = -EPROTO;
+	if (k)
+		SSL_CTX_set_keylog_callback(t->server->ctx, NULL);
 }
 
-/* Each ticket is one record under the final keys, sent before they are ours. */
+/* Our secret comes some time after the one message, the client's right after the other. Each ticket is one record under the final keys, sent before they are ours. */
 static void on_message(int ours, int version, int type, const void *p, size_t n, SSL *ssl,
 		       void *arg)
 {
 	struct stream_tls *t = SSL_get_app_data(ssl);
+	uint8_t message = type == SSL3_RT_HANDSHAKE && n ? *(const uint8_t *)p : 0;
 
 	(void)version;
 	(void)arg;
-	if (ours && type == SSL3_RT_HANDSHAKE && n > 0 &&
-	    *(const uint8_t *)p == SSL3_MT_NEWSESSION_TICKET)
+	if (message == (ours ? SSL3_MT_ENCRYPTED_EXTENSIONS : SSL3_MT_FINISHED))
+		SSL_CTX_set_keylog_callback(t->server->ctx, on_secret);
+	if (ours && message == SSL3_MT_NEWSESSION_TICKET)
 		t->tickets++;
 }
 
@@ -207,13 +213,12 @@ static bool configure(struct tls_server *t)
 	SSL_CTX_clear_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
 	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 				      SSL_MODE_RELEASE_BUFFERS);
-	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);	/* tickets hold all state */
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* tickets hold all state */
 	SSL_CTX_set_timeout(ctx, SESSION_LIFE_S);
 	SSL_CTX_set_max_early_data(ctx, 0);
 	SSL_CTX_set_tlsext_servername_callback(ctx, on_server_name);
 	SSL_CTX_set_tlsext_servername_arg(ctx, t);
 	SSL_CTX_set_cert_cb(ctx, on_certificate, NULL);
-	SSL_CTX_set_keylog_callback(ctx, on_secret);
 	SSL_CTX_set_msg_callback(ctx, on_message);
 	return SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 &&
 	       SSL_CTX_set_cipher_list(ctx, CIPHERS_12) == 1 &&
@@ -236,7 +241,7 @@ int tls_server_create(struct tls_server **out, struct loop *l, const char *const
 	t->pick_arg = arg;
 	deadline_init(&t->rotation, l, on_rotation, t);
 	crypto_random(&t->tickets[0], sizeof(t->tickets[0]));
-	rotate_tickets(t);
+	tls_rotate_tickets(t);
 	t->ctx = SSL_CTX_new(TLS_server_method());
 	t->bio = tls_bio_method();
 	t->ticket_cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);

@@ -8,7 +8,7 @@
 #include "reactor/loop.h"
 
 struct tls_server;
-struct tls_cert;	/* a loaded chain and key */
+struct tls_cert; /* a loaded chain and key */
 
 /* Which certificate serves <sni> (lower case, empty when the client named none)? Borrowed, valid
  * until the callback returns; NULL refuses the handshake (alert unrecognized_name). Called from

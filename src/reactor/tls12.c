@@ -20,14 +20,9 @@ static void forget_errors(void)
 static int explain(struct stream_tls *t, int rc, int *wants)
 {
 	switch (SSL_get_error(t->ssl, rc)) {
-	case SSL_ERROR_WANT_READ:
-		*wants = STREAM_READ;
-		return -EAGAIN;
-	case SSL_ERROR_WANT_WRITE:
-		*wants = STREAM_WRITE;
-		return -EAGAIN;
-	case SSL_ERROR_ZERO_RETURN:
-		return -ENODATA;
+	case SSL_ERROR_WANT_READ: *wants = STREAM_READ; return -EAGAIN;
+	case SSL_ERROR_WANT_WRITE: *wants = STREAM_WRITE; return -EAGAIN;
+	case SSL_ERROR_ZERO_RETURN: return -ENODATA;
 	}
 	ERR_clear_error();
 	t->failed = !t->cut && t->sys_error && t->sys_error != -EAGAIN ? t->sys_error : -ECONNRESET;
@@ -123,7 +118,7 @@ static ssize_t tls_write(struct stream *s, const struct iovec *iov, int iovcnt)
 		size_t n = gather(iov, iovcnt, total, max, t->server->out, &from);
 
 		if (n < t->retry_bytes)
-			return -EINVAL;	/* the caller's error: not what it offered before */
+			return -EINVAL; /* the caller's error: not what it offered before */
 		if (n == 0)
 			break;
 		forget_errors();
@@ -200,7 +195,7 @@ static int tls_woken(struct stream *s, int events)
 			owner |= STREAM_WRITE;
 	}
 	if (events & STREAM_WRITE) {
-		if (t->flush_waits)	/* the end of the handshake */
+		if (t->flush_waits) /* the end of the handshake */
 			tls_flush_woken(t);
 		if (t->read_wants_write)
 			owner |= STREAM_READ;

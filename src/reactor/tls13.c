@@ -280,7 +280,8 @@ static bool is_pending(const struct stream *s)
 struct batch {
 	uint32_t before, bytes; /* waiting bytes in front; all */
 	uint64_t sequence;	/* of the first record */
-	uint32_t count, content[RECORDS_A_WRITE], end[RECORDS_A_WRITE];
+	uint32_t count, content[RECORDS_A_WRITE + 1], end[RECORDS_A_WRITE + 1];
+	bool bye; /* the last one is the goodbye */
 };
 
 /* Copies up to <max> bytes of the pieces from byte <skip> on to <out>; when the piece there holds
@@ -311,9 +312,22 @@ static size_t gather(const struct iovec *iov, int iovcnt, size_t skip, size_t ma
 	return n;
 }
 
-static bool seal_batch(struct stream_tls *t, struct batch *b, const struct iovec *iov, int iovcnt,
-		       size_t skip)
+static bool seal_one(struct stream_tls *t, struct batch *b, uint8_t type, const uint8_t *from,
+		     size_t n)
 {
+	size_t len = tls_record_seal(&t->tx, type, from, n, t->server->out + b->bytes);
+
+	b->bytes += (uint32_t)len;
+	b->content[b->count] = type == TLS_DATA ? (uint32_t)n : 0;
+	b->end[b->count++] = b->bytes;
+	return len > 0;
+}
+
+static bool seal_batch(struct stream_tls *t, struct batch *b, const struct iovec *iov, int iovcnt,
+		       size_t skip, size_t offered)
+{
+	static const uint8_t bye[2] = { 1, TLS_CLOSE_NOTIFY };
+
 	uint8_t *scratch = t->server->out;
 
 	*b = (struct batch){ .before = t->out_last - t->out_pos };
@@ -324,19 +338,16 @@ static bool seal_batch(struct stream_tls *t, struct batch *b, const struct iovec
 	while (b->count < RECORDS_A_WRITE) {
 		uint8_t *record = scratch + b->bytes;
 		const uint8_t *from;
-		size_t n = gather(iov, iovcnt, skip, TLS_RECORD_BYTES, record + 5, &from), len;
+		size_t n = gather(iov, iovcnt, skip, TLS_RECORD_BYTES, record + 5, &from);
 
 		if (n == 0)
 			break;
-		len = tls_record_seal(&t->tx, TLS_DATA, from, n, record);
-		if (!len)
+		if (!seal_one(t, b, TLS_DATA, from, n))
 			return false;
-		b->bytes += (uint32_t)len;
-		b->content[b->count] = (uint32_t)n;
-		b->end[b->count++] = b->bytes;
 		skip += n;
 	}
-	return true;
+	b->bye = t->stream->last && skip == offered;
+	return !b->bye || seal_one(t, b, TLS_ALERT, bye, sizeof(bye));
 }
 
 /* Keeps what must follow <sent> bytes of the scratch: the rest of a record that was begun. The ones
@@ -360,6 +371,8 @@ static ssize_t settle(struct stream_tls *t, const struct batch *b, uint32_t sent
 	} else {
 		t->tx.sequence = b->sequence;
 	}
+	t->bye_sent = b->bye && i + (end > sent) == b->count;
+	t->flush_waits = t->bye_sent && end > sent;
 	t->out_pos = 0;
 	t->out_last = end - sent;
 	if (t->out_last == 0) {
@@ -380,7 +393,7 @@ static ssize_t write_batch(struct stream_tls *t, const struct iovec *iov, int io
 	size_t content = 0;
 	ssize_t sent;
 
-	if (!seal_batch(t, &b, iov, iovcnt, skip)) {
+	if (!seal_batch(t, &b, iov, iovcnt, skip, offered)) {
 		fail(t, TLS_INTERNAL_ERROR);
 		return t->failed;
 	}

@@ -2,6 +2,8 @@
  * afterwards. OpenSSL speaks; its bytes pass through two blocks of ours, so that a flight is one
  * send(2), and so that nothing that follows the handshake is swallowed by it. */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +12,8 @@
 #include "reactor/crypto.h"
 #include "reactor/loop_inner.h"
 #include "reactor/tls_inner.h"
+
+#define HELLOS_A_TURN 3 /* under a millisecond */
 
 static void put_in(struct stream_tls *t)
 {
@@ -179,6 +183,17 @@ static int begin_tls12(struct stream_tls *t)
 	return tls_flush(t, false);
 }
 
+/* What is left to send is a ticket: it goes with the first response. What the client said must be
+ * acknowledged now, with or without that: one that waits for it (Nagle) would hold its request back
+ * for 40 ms. A bare acknowledgement is a fraction of a send(2), and the client sleeps on. */
+static void send_later(struct stream_tls *t)
+{
+	int on = 1;
+
+	if (!t->in)
+		setsockopt(t->stream->io.fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
+}
+
 static int finish(struct stream_tls *t)
 {
 	struct loop *l = t->stream->loop;
@@ -191,14 +206,34 @@ static int finish(struct stream_tls *t)
 	t->done = true;
 	if (tls13 && !tls13_take_over(t))
 		return fail(t, -EPROTO);
-	/* What is left to send is a ticket. When the request is here already, it goes with the
-	 * response; else at once, since a client that waits for its acknowledgement (Nagle) would
-	 * hold the request back for 40 ms. */
-	if (tls13)
-		rc = t->in ? 0 : tls_flush(t, false);
-	else
-		rc = begin_tls12(t);
+	if (tls13) {
+		send_later(t);
+		return 0;
+	}
+	rc = begin_tls12(t);
 	return !rc || rc == -EAGAIN ? 0 : fail(t, rc);
+}
+
+/* A hello costs as much as dozens of requests: after a few of them in one turn the others wait for
+ * the next, so that a flood of hellos does not keep established connections waiting. The socket
+ * stays readable, so the kernel keeps the queue. */
+static bool must_wait(const struct stream_tls *t)
+{
+	const struct tls_server *server = t->server;
+
+	return !t->answered && server->hellos >= HELLOS_A_TURN &&
+	       server->turn_us == t->stream->loop->turn_began_us;
+}
+
+void tls_count_hello(struct stream_tls *t)
+{
+	struct tls_server *server = t->server;
+
+	if (server->turn_us != t->stream->loop->turn_began_us)
+		server->hellos = 0;
+	server->turn_us = t->stream->loop->turn_began_us;
+	server->hellos++;
+	t->answered = true;
 }
 
 static int do_handshake(struct stream *s, int *events)
@@ -209,11 +244,16 @@ static int do_handshake(struct stream *s, int *events)
 	*events = 0;
 	if (t->failed || t->done)
 		return t->failed;
+	if (must_wait(t)) {
+		*events = STREAM_READ;
+		return -EAGAIN;
+	}
 	if (ERR_peek_error())
 		ERR_clear_error();
 	t->sys_error = 0;
 	t->budget_bytes = TLS_CALL_BUDGET_BYTES;
 	rc = SSL_do_handshake(t->ssl);
+	SSL_CTX_set_keylog_callback(t->server->ctx, NULL);
 	t->picked = NULL;
 	if (rc == 1 && !t->failed)
 		return finish(t);

@@ -38,6 +38,8 @@ struct tls_server {
 	struct tls_ticket_key tickets[2]; /* [0] seals; both open. In memory only */
 	struct deadline rotation;
 	struct tls_suite suites[TLS_SUITES];
+	uint64_t turn_us; /* the turn that <hellos> counts */
+	uint32_t hellos;
 	struct pool blocks; /* of TLS_BLOCK_BYTES: what waits between two calls */
 	/* What one call passes through: nothing stays here. */
 	uint8_t in[TLS_SCRATCH_BYTES], out[TLS_SCRATCH_BYTES];
@@ -73,6 +75,7 @@ struct stream_tls {
 	int sys_error;	      /* negative errno of the last failed system call */
 	uint8_t tickets;      /* sent in the handshake: records under the final keys */
 	uint8_t idle_records; /* without content, one after the other */
+	bool answered;	      /* the hello was taken on */
 	bool more;	      /* another record follows the one being written */
 	bool done;	      /* handshake */
 	bool drained;	      /* the socket had nothing more: no read(2) until the kernel tells */
@@ -87,10 +90,15 @@ struct stream_tls {
 	bool bye_sent, bye_waits;
 };
 
+/* tls.c: a new key seals, the last one still opens, the one before is gone. */
+void tls_rotate_tickets(struct tls_server *server);
+
 extern const struct stream_kind tls12_kind, tls13_kind;
 
 /* ---- tls_handshake.c ---- */
 
+/* A client's hello is complete and about to be answered. */
+void tls_count_hello(struct stream_tls *t);
 /* BIO over struct stream_tls; NULL when memory is out. */
 BIO_METHOD *tls_bio_method(void);
 /* Sends <out> and gives the block back: 0, -EAGAIN (flush_waits is set) or why it failed. */

@@ -34,8 +34,8 @@ void tls_suite_fini(struct tls_suite *s)
 }
 
 /* HKDF-Expand-Label(secret, label, "", n), RFC 8446 §7.1; one block of HMAC is enough for all
- * that is derived here. */
-static bool expand(const struct tls_keys *k, const char *label, uint8_t *out, size_t n)
+ * that is derived here. <same> secret as the last time: half of the hashing is done already. */
+static bool expand(const struct tls_keys *k, bool same, const char *label, uint8_t *out, size_t n)
 {
 	uint8_t info[32], block[TLS_HASH_MAX];
 	size_t len = strlen(label), got = 0;
@@ -48,7 +48,8 @@ static bool expand(const struct tls_keys *k, const char *label, uint8_t *out, si
 	memcpy(info + 9, label, len);
 	info[9 + len] = 0;  /* no context */
 	info[10 + len] = 1; /* the counter of HKDF-Expand */
-	ok = EVP_MAC_init(k->suite->mac, k->secret, k->suite->hash_bytes, NULL) == 1 &&
+	ok = EVP_MAC_init(k->suite->mac, same ? NULL : k->secret, same ? 0 : k->suite->hash_bytes,
+			  NULL) == 1 &&
 	     EVP_MAC_update(k->suite->mac, info, 11 + len) == 1 &&
 	     EVP_MAC_final(k->suite->mac, block, &got, sizeof(block)) == 1 && got >= n;
 	if (ok)
@@ -61,7 +62,8 @@ static bool set_keys(struct tls_keys *k, int seal)
 {
 	uint8_t key[EVP_MAX_KEY_LENGTH];
 	size_t bytes = (size_t)EVP_CIPHER_get_key_length(k->suite->cipher);
-	bool ok = expand(k, "key", key, bytes) && expand(k, "iv", k->iv, sizeof(k->iv)) &&
+	bool ok = expand(k, false, "key", key, bytes) &&
+		  expand(k, true, "iv", k->iv, sizeof(k->iv)) &&
 		  EVP_CipherInit_ex2(k->cipher, k->suite->cipher, key, k->iv, seal, NULL) == 1;
 
 	crypto_wipe(key, sizeof(key));
@@ -78,7 +80,7 @@ bool tls_keys_init(struct tls_keys *k, const struct tls_suite *suite, bool seal)
 
 bool tls_keys_next(struct tls_keys *k)
 {
-	return expand(k, "traffic upd", k->secret, k->suite->hash_bytes) && set_keys(k, -1);
+	return expand(k, false, "traffic upd", k->secret, k->suite->hash_bytes) && set_keys(k, -1);
 }
 
 void tls_keys_fini(struct tls_keys *k)

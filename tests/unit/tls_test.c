@@ -336,6 +336,75 @@ static void old_protocols_and_noise_are_refused(void **state)
 	assert_int_equal(f.handshake, -ECONNRESET);
 }
 
+#define MANY 10
+
+static struct many {
+	struct stream s;
+	SSL *client;
+	int fd, rc;
+} many[MANY];
+
+static void on_one_ready(void *arg, int events)
+{
+	struct many *m = arg;
+	int want = 0;
+
+	(void)events;
+	m->rc = stream_handshake(&m->s, &want);
+	stream_wait(&m->s, m->rc == -EAGAIN ? want : 0);
+}
+
+static unsigned answered(void)
+{
+	unsigned n = 0;
+
+	for (int i = 0; i < MANY; i++)
+		n += many[i].rc == 0 || many[i].s.tls->answered;
+	return n;
+}
+
+/* More hellos at once than one turn may answer: each turn takes a few, and all get theirs. */
+static void hellos_are_spread_over_turns(void **state)
+{
+	unsigned before = 0, turns = 0, done = 0;
+
+	(void)state;
+	for (int i = 0; i < MANY; i++) {
+		struct many *m = &many[i];
+		int fds[2];
+
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+		m->fd = fds[1];
+		m->rc = -EAGAIN;
+		m->client = SSL_new(f.client_ctx);
+		SSL_set_fd(m->client, m->fd);
+		SSL_set_connect_state(m->client);
+		assert_int_equal(SSL_do_handshake(m->client), -1);
+		assert_int_equal(
+			stream_init_tls(&m->s, f.loop, fds[0], f.server, on_one_ready, m), 0);
+		stream_wait(&m->s, STREAM_READ);
+	}
+	for (; answered() < MANY; turns++) {
+		ev_run(loop_ev(f.loop), EVRUN_ONCE);
+		assert_in_range(answered() - before, 0, 3);
+		before = answered();
+		assert_true(turns < 100);
+	}
+	assert_true(turns >= 4);
+	while (done < MANY) {
+		done = 0;
+		for (int i = 0; i < MANY; i++)
+			done += SSL_do_handshake(many[i].client) == 1 && many[i].rc == 0;
+		ev_run(loop_ev(f.loop), EVRUN_NOWAIT);
+	}
+	for (int i = 0; i < MANY; i++) {
+		stream_close(&many[i].s, false);
+		SSL_free(many[i].client);
+		close(many[i].fd);
+	}
+	ERR_clear_error();
+}
+
 static SSL_SESSION *kept;
 
 static int on_session(SSL *ssl, SSL_SESSION *session)
@@ -370,12 +439,12 @@ static void resumes(int version)
 	assert_false(reuses());
 	assert_true(reuses());
 	/* The key before the current one still opens; the one before that does not. */
-	f.server->tickets[1] = f.server->tickets[0];
-	f.server->tickets[0].name[0] ^= 1;
+	tls_rotate_tickets(f.server);
 	assert_true(reuses());
-	f.server->tickets[0].name[0] ^= 2;
-	f.server->tickets[1].name[0] ^= 4;
+	tls_rotate_tickets(f.server);
+	tls_rotate_tickets(f.server);
 	assert_false(reuses());
+	assert_true(reuses());
 }
 
 static void resumes_by_ticket(void **state)
@@ -384,9 +453,9 @@ static void resumes_by_ticket(void **state)
 	SSL_CTX_set_session_cache_mode(f.client_ctx, SSL_SESS_CACHE_CLIENT);
 	SSL_CTX_sess_set_new_cb(f.client_ctx, on_session);
 	resumes(TLS1_3_VERSION);
-	assert_int_equal(stream_counters(f.loop)->tls_resumed, 2);
+	assert_int_equal(stream_counters(f.loop)->tls_resumed, 3);
 	resumes(TLS1_2_VERSION);
-	assert_int_equal(stream_counters(f.loop)->tls_resumed, 4);
+	assert_int_equal(stream_counters(f.loop)->tls_resumed, 6);
 	SSL_SESSION_free(kept);
 	kept = NULL;
 }
@@ -654,6 +723,52 @@ static void closing_says_goodbye_and_resetting_does_not(void **state)
 	assert_int_equal(client_hears(b, sizeof(b)), -2);
 }
 
+/* The last words and the goodbye are one packet, whole or in parts. */
+static void goodbye_goes_with_the_last_words(void **state)
+{
+	static uint8_t out[200000], in[65536];
+	struct iovec iov = { (char[]){ "that is all" }, 11 };
+	uint64_t writes;
+	size_t sent = 0, received = 0;
+	int got = 0;
+
+	(void)state;
+	connect_pair("a.example.test", NULL);
+	handshake();
+	writes = stream_counters(f.loop)->writes;
+	stream_last(&f.s);
+	assert_int_equal(stream_write(&f.s, &iov, 1), 11);
+	stream_close(&f.s, false);
+	assert_int_equal(stream_counters(f.loop)->writes - writes, 1);
+	assert_int_equal(client_hears(in, sizeof(in)), 11);
+	assert_int_equal(client_hears(in, sizeof(in)), 0);
+	disconnect();
+
+	connect_pair("a.example.test", NULL);
+	handshake();
+	stream_last(&f.s);
+	while (sent < sizeof(out)) {
+		ssize_t put;
+
+		iov = (struct iovec){ out + sent, sizeof(out) - sent };
+		put = stream_write(&f.s, &iov, 1);
+		assert_true(put > 0 || put == -EAGAIN);
+		sent += put > 0 ? (size_t)put : 0;
+		while ((got = client_hears(in, sizeof(in))) > 0)
+			received += (size_t)got;
+		assert_true(got == -1 || (got == 0 && sent == sizeof(out)));
+	}
+	stream_shutdown(&f.s);
+	while (got) {
+		ev_run(loop_ev(f.loop), EVRUN_NOWAIT);
+		got = client_hears(in, sizeof(in));
+		assert_true(got >= -1);
+		received += got > 0 ? (size_t)got : 0;
+	}
+	assert_int_equal(received, sizeof(out));
+	assert_int_equal(read(f.peer, in, sizeof(in)), 0);
+}
+
 /* ---- certificates ---- */
 
 static void loads_only_what_fits_together(void **state)
@@ -688,6 +803,7 @@ int main(void)
 		TEST(unknown_name_is_refused),
 		TEST(protocol_by_alpn),
 		TEST(old_protocols_and_noise_are_refused),
+		TEST(hellos_are_spread_over_turns),
 		TEST(resumes_by_ticket),
 		TEST(bytes_inside_tls_wake_the_owner),
 		TEST(half_a_record_does_not_spin),
@@ -700,6 +816,7 @@ int main(void)
 		TEST(cut_without_close_notify_is_an_error),
 		TEST(damaged_record_is_an_error),
 		TEST(closing_says_goodbye_and_resetting_does_not),
+		TEST(goodbye_goes_with_the_last_words),
 		TEST(loads_only_what_fits_together),
 	};
 
