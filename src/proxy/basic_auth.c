@@ -11,7 +11,7 @@
 #define KNOWN_WAYS 4u
 #define KNOWN_MS 60000u /* a right password; a changed policy has other digests at once */
 #define WRONG_MS 5000u
-#define CHECKS_MAX 32u /* under way: half a second of the work thread */
+#define CHECKS_MAX 16u /* under way: half a second of the work thread */
 #define DIGEST_BYTES 32u
 
 /* What came out lately. The digest is over a secret of ours, what was given and the stored hash. */

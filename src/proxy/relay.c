@@ -682,6 +682,7 @@ static void on_client_closed(void *arg, const char *why)
 		hold_remove(&r->upstream->hold, r);
 	basic_auth_forget(r);
 	compress_stop(r->packer);
+	r->packer = NULL;
 	detach(r, false);
 	replay_drop(&r->replay, &r->front->replay_blocks);
 	if (r->state != RELAY_DONE)

@@ -4,6 +4,7 @@ import gzip
 import os
 import random
 import socket
+import subprocess
 import threading
 import time
 import uuid
@@ -248,3 +249,15 @@ def test_many_at_once(front, route):
         slowest = max(slowest, time.monotonic() - start)
     assert results == [True] * 12
     assert slowest < 5, slowest
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br"])
+def test_over_http2(front, route, coding):
+    body = content(1_500_000)
+    host = route(answer(body, split=40_000, length=False))
+    r = subprocess.run(["curl", "-s", "-S", "--http2", "--cacert", front.ca, "--resolve", f"{host}:{front.https_port}:127.0.0.1", "-i",
+                        "-H", f"Accept-Encoding: {coding}", "--max-time", "30", f"https://{host}:{front.https_port}/"],
+                       capture_output=True, check=True, timeout=40)
+    head, _, raw = r.stdout.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/2 200") and f"content-encoding: {coding}".encode() in head.lower()
+    assert DECODE[coding](raw) == body

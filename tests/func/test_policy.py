@@ -1,4 +1,5 @@
 """Policies: how they get in, and what the front door makes of them. Static routes in front of scripted upstreams; a deploy."""
+import subprocess
 import time
 import uuid
 
@@ -273,6 +274,67 @@ def test_redirects_need_no_endpoint(front):
     assert r.status_code == 302 and r.headers["Location"] == "https://www.old.example.test/moved"
     r = front.run("route", "add", "none.example.test", check=False)
     assert r.returncode == 1 and "at least one" in r.stderr
+
+
+# --- over HTTP/2 too ---
+
+
+def curl(front, host, *args):
+    """One HTTP/2 request: status, head, content."""
+    r = subprocess.run(["curl", "-s", "-S", "--http2", "--cacert", front.ca, "--resolve", f"{host}:{front.https_port}:127.0.0.1", "-i",
+                        "--max-time", "20", *args, f"https://{host}:{front.https_port}/p?q"], capture_output=True, check=False, timeout=30)
+    assert r.stdout.startswith(b"HTTP/2 "), r
+    head, _, body = r.stdout.partition(b"\r\n\r\n")
+    return int(head.split()[1]), head.decode().lower(), body
+
+
+def test_the_same_over_http2(front, route):
+    def count(s, head):
+        n, got = field(head, "Content-Length"), b""
+        while n and len(got) < int(n[0]):
+            got += s.recv(65536)
+        ok(b"took", b"Server: Secret\r\n")(s, head)
+
+    host, up = route(count, "max-body=1000", "basic-auth=alice:hunter2", "response-header=-Server", "request-header=X-Edge: yes")
+    status, head, _ = curl(front, host)
+    assert status == 401 and "www-authenticate: basic realm=" in head
+    status, head, body = curl(front, host, "-u", "alice:hunter2", "-d", "x" * 1000)
+    assert (status, body) == (200, b"took") and "server" not in head and field(up.requests[0], "X-Edge") == ["yes"]
+    front.run("route", "set", host, "--policy", "rate=1", "--policy", "burst=2", "--policy", "basic-auth=")
+    got = [curl(front, host)[0] for _ in range(5)]
+    assert got[:2] == [200, 200] and 429 in got, got
+    front.run("route", "set", host, "--policy", "deny=127.0.0.1")
+    assert curl(front, host)[0] == 403
+    front.run("route", "set", host, "--policy", "deny=", "--policy", "rate=", "--policy", "burst=",
+              "--policy", "redirect=307 https://b.example.test{path}")
+    status, head, _ = curl(front, host)
+    assert status == 307 and "location: https://b.example.test/p?q" in head
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 5000", "Content-Length:"], ids=["said", "grown"])
+def test_size_of_content_over_http2(front, route, length):
+    def never(s, head):
+        while s.recv(65536):
+            pass
+        return False
+
+    host, _ = route(never, "max-body=1000")
+    # curl 7.88 may take the reset that stops its upload (RFC 9113, 8.1) for a failure of the answer that it has.
+    poll("413", lambda: curl(front, host, "-d", "x" * 5000, "-H", length)[0] == 413)
+
+
+def test_an_app_has_them(module_cluster):
+    """From the release that carries the traffic, and after a restart."""
+    c = module_cluster
+    c.deploy("head", "--policy", "response-header=X-Release: one", replicas=1)
+    assert c.get("head.example.test").headers["X-Release"] == "one"
+    c.restart()
+    poll("it serves again", lambda: c.get("head.example.test").status_code == 200)
+    assert c.get("head.example.test").headers["X-Release"] == "one"
+    assert c.run("deploy", "head", "--image", "no-such-image:1", "--policy", "response-header=X-Release: two", check=False).returncode == 1
+    assert c.get("head.example.test").headers["X-Release"] == "one"
+    c.run("deploy", "head", "--image", c.image, "--env", "A=B", "--policy", "response-header=X-Release: three")
+    assert c.get("head.example.test").headers["X-Release"] == "three"
 
 
 def test_a_change_touches_no_connection(front, route):

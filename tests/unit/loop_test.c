@@ -68,6 +68,36 @@ static void on_first(void *arg)
 	loop_later(t.loop, &third);
 }
 
+static uint64_t turn_of_first;
+
+static void on_counted(void *arg)
+{
+	uint64_t turn = loop_stats(t.loop)->turns;
+
+	note(arg);
+	if (arg == WORD("now")) {
+		turn_of_first = turn;
+		loop_next(t.loop, &second);
+		loop_next(t.loop, &second);
+	} else {
+		/* It did not sleep until something came, as nothing ever does. */
+		CHECK_INT("turns later", turn - turn_of_first, 1);
+		loop_stop(t.loop);
+	}
+}
+
+static void what_is_for_the_next_turn_waits_for_it_and_no_longer(void **state)
+{
+	(void)state;
+	loop_task_init(&first, on_counted, WORD("now"));
+	loop_task_init(&second, on_counted, WORD("next"));
+	loop_later(t.loop, &first);
+	loop_run(t.loop);
+	assert_string_equal(t.text, "now next ");
+	loop_next(t.loop, &second);
+	loop_task_cancel(&second);
+}
+
 static void tasks_run_before_reaps(void **state)
 {
 	(void)state;
@@ -262,6 +292,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(tasks_run_before_reaps, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			what_is_for_the_next_turn_waits_for_it_and_no_longer, setup, teardown),
 		cmocka_unit_test_setup_teardown(endless_task_does_not_stop_the_turn, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(task_after_the_turns_end_does_not_wait_for_an_event,
