@@ -141,6 +141,12 @@ bool conn_tunnel_begin(struct conn *c);
 /* It is over, or was not granted. */
 void conn_tunnel_end(struct conn *c);
 
+/* <bytes> in <ms> of waiting for a client are fewer than it may be as slow as. */
+static inline bool conn_is_too_slow(const struct conn_shared *shared, uint64_t bytes, uint64_t ms)
+{
+	return bytes < MAX(shared->config.min_rate * ms / 1000, 1);
+}
+
 /* The connection that an exchange came by. */
 static inline struct conn *conn_of(const struct exchange *x)
 {

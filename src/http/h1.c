@@ -13,9 +13,6 @@
 #define TURN_MAX_REQUESTS \
 	16 /* of one connection: pipelined ones wait for the next turn, like others */
 
-/* What the deadline of an exchange is for. */
-enum h1_wait { WAIT_NOTHING, WAIT_CONTENT, WAIT_WRITE, WAIT_TUNNEL };
-
 #define TO(s) (1u << H1_##s)
 static const struct {
 	const char *name;
@@ -49,10 +46,10 @@ static void set_state(struct h1 *c, enum h1_state next)
 		conn_works(c->conn);
 	else if (next == H1_IDLE || next == H1_LINGER)
 		conn_waits(c->conn);
-	/* An exchange and a tunnel set their own: see watch_exchange(). */
+	/* An exchange and a tunnel set their own: see h1_watch.c. */
 	if (next != H1_CLOSED)
 		deadline_set(&c->conn->deadline, limit_ms[next]);
-	c->waits_for = WAIT_NOTHING;
+	c->waits_for = H1_WAIT_NOTHING;
 }
 
 /* Ends the exchange for its handler; <why> NULL: completed. */
@@ -383,77 +380,6 @@ static bool settle(struct h1 *c)
 	return true;
 }
 
-/* <bytes> in <ms> are fewer than a client may be as slow as. */
-static bool is_too_slow(const struct h1 *c, uint64_t bytes, uint64_t ms)
-{
-	return bytes < MAX(c->shared->config.min_rate * ms / 1000, 1);
-}
-
-/* Content that trickles in. Only the time in which we waited for the client counts, not that in
- * which whoever takes the content had enough of it; and it ends with the response's begin, since
- * what goes both ways at once may pause. Costs no timer: each byte that comes is a turn, and for
- * none at all there is the deadline. */
-static bool content_is_too_slow(struct h1 *c, bool waits)
-{
-	uint64_t now_ms = loop_now_ms(c->shared->loop), bytes = c->conn->stream.bytes_in;
-	bool slow;
-
-	if (c->waits_for == WAIT_CONTENT)
-		c->waited_ms += (uint32_t)(now_ms - c->waited_until_ms);
-	c->waited_until_ms = now_ms;
-	if (!waits || c->x->responded || c->waited_ms < c->shared->config.body_timeout_ms)
-		return false;
-	slow = is_too_slow(c, bytes - c->came_mark, c->waited_ms);
-	c->waited_ms = 0;
-	c->came_mark = bytes;
-	return slow;
-}
-
-/* A response that trickles out, when the deadline of its wait is there. What left us says nothing:
- * the kernel takes megabytes before anybody has read them. Its first window has nothing to compare
- * with. */
-static bool response_is_too_slow(struct h1 *c)
-{
-	uint64_t acked = stream_acked(&c->conn->stream);
-	uint64_t taken = acked > c->acked_mark ? acked - c->acked_mark : 0;
-	bool slow = c->acked_known && is_too_slow(c, taken, c->shared->config.write_timeout_ms);
-
-	c->acked_known = true;
-	c->acked_mark = acked;
-	return slow;
-}
-
-/* What an exchange waits for, and for how long. Progress pushes the limit back, but for a response:
- * there the time is a window in which enough must be taken. false: the client is too slow. */
-static bool watch_exchange(struct h1 *c)
-{
-	const struct server_config *config = &c->shared->config;
-	uint64_t moved = c->conn->stream.bytes_in + c->conn->stream.bytes_out;
-	enum h1_wait wait = WAIT_NOTHING;
-	uint32_t limit_ms = 0;
-
-	if (c->state == H1_TUNNEL) {
-		wait = WAIT_TUNNEL;
-		limit_ms = config->tunnel_idle_ms;
-	} else if (outbox_len(&c->out)) {
-		wait = WAIT_WRITE;
-		limit_ms = config->write_timeout_ms;
-	} else if (!c->x->body_done && c->x->req.body != BODY_NONE && !c->refused_more) {
-		wait = WAIT_CONTENT;
-		limit_ms = config->body_timeout_ms;
-	}
-	if ((wait == WAIT_CONTENT || c->waits_for == WAIT_CONTENT) &&
-	    content_is_too_slow(c, wait == WAIT_CONTENT))
-		return false;
-	if (wait != c->waits_for || (moved != c->progress_bytes && wait != WAIT_WRITE))
-		deadline_set(&c->conn->deadline, limit_ms);
-	if (wait != c->waits_for)
-		c->acked_known = false;
-	c->waits_for = (uint8_t)wait;
-	c->progress_bytes = moved;
-	return true;
-}
-
 static void watch(struct h1 *c)
 {
 	/* The socket says at once that it is writable, in the next turn. */
@@ -463,7 +389,7 @@ static void watch(struct h1 *c)
 	c->turn_bytes_out = c->conn->stream.bytes_out;
 	if (!c->in.eof && inbox_has_room(&c->in))
 		events |= STREAM_READ;
-	if (c->x && !watch_exchange(c)) {
+	if (c->x && !h1_watch_exchange(c)) {
 		give_up(c, "the request's content comes too slowly");
 		return;
 	}
@@ -537,8 +463,8 @@ static void on_expired(struct conn *conn)
 {
 	struct h1 *c = conn->proto;
 
-	if (c->state == H1_EXCHANGE && c->waits_for == WAIT_WRITE) {
-		if (!response_is_too_slow(c)) {
+	if (c->state == H1_EXCHANGE && c->waits_for == H1_WAIT_WRITE) {
+		if (!h1_response_is_too_slow(c)) {
 			deadline_set(&conn->deadline, c->shared->config.write_timeout_ms);
 			return;
 		}
@@ -554,7 +480,7 @@ static void on_expired(struct conn *conn)
 			refuse(c, 408, "the request's head took too long");
 		break;
 	case H1_EXCHANGE:
-		if (c->waits_for == WAIT_CONTENT)
+		if (c->waits_for == H1_WAIT_CONTENT)
 			refuse(c, 408, "the request's content took too long");
 		else
 			conn_close(c->conn, "client takes too little");

@@ -1,5 +1,6 @@
 /* The server side of one HTTP/1.x connection, between conn.c, which has the stream, and the handler,
- * which sees exchanges. h1.c is its life and what comes in, h1_out.c what goes out. */
+ * which sees exchanges. h1.c is its life and what comes in, h1_out.c what goes out,
+ * h1_watch.c how long it may take. */
 #ifndef TEMPS_HTTP_H1_H
 #define TEMPS_HTTP_H1_H
 
@@ -18,6 +19,9 @@ enum h1_state {
 	H1_CLOSED,
 	H1_STATES
 };
+
+/* What the deadline of an exchange is for. */
+enum h1_wait { H1_WAIT_NOTHING, H1_WAIT_CONTENT, H1_WAIT_WRITE, H1_WAIT_TUNNEL };
 
 struct h1 {
 	struct conn *conn;
@@ -44,6 +48,12 @@ struct h1 {
 	struct outbox out;
 	struct exchange *x; /* in H1_EXCHANGE and H1_TUNNEL */
 };
+
+/* At the end of a turn: sets the deadline for what the exchange waits for now. false: the client's
+ * content comes too slowly. */
+bool h1_watch_exchange(struct h1 *c);
+/* The deadline of H1_WAIT_WRITE is there: has too little been taken since? */
+bool h1_response_is_too_slow(struct h1 *c);
 
 /* Between h1.c and h1_out.c. */
 extern const struct exchange_ops h1_ops;

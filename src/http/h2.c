@@ -199,12 +199,6 @@ static bool is_late(uint64_t now, uint64_t since, uint32_t limit_ms)
 	return limit_ms && now - since >= limit_ms;
 }
 
-/* <bytes> in <ms> are fewer than a client may be as slow as. */
-static bool is_too_slow(const struct h2 *h2, uint64_t bytes, uint64_t ms)
-{
-	return bytes < MAX(h2->shared->config.min_rate * ms / 1000, 1);
-}
-
 static bool waits_for_content(const struct h2_stream *s)
 {
 	return !s->in_end && !s->refused_more && !s->x.responded && s->in.bytes == 0 &&
@@ -227,7 +221,7 @@ static bool content_is_too_slow(struct h2_stream *s, uint64_t now)
 	mark = s->in_mark - mark;
 	limit_ms = (uint32_t)(now - s->in_ms);
 	s->in_ms = now;
-	return is_too_slow(s->h2, mark, limit_ms);
+	return conn_is_too_slow(s->h2->shared, mark, limit_ms);
 }
 
 static bool has_waiting(const struct h2_stream *s)
@@ -245,7 +239,7 @@ static bool window_is_too_slow(struct h2_stream *s, uint64_t now, bool stalled)
 		return false;
 	s->out_mark = s->sent_bytes;
 	s->out_ms = now;
-	return stalled && is_too_slow(s->h2, bytes, ms);
+	return stalled && conn_is_too_slow(s->h2->shared, bytes, ms);
 }
 
 static void cut_slow(struct h2_stream *s, uint32_t code, const char *why)
@@ -308,7 +302,7 @@ static bool client_is_too_slow(struct h2 *h2, uint64_t now, bool waits)
 	/* A first window has nothing to compare with. */
 	waits = waits && h2->write_known;
 	h2->write_known = true;
-	return waits && is_too_slow(h2, taken, ms);
+	return waits && conn_is_too_slow(h2->shared, taken, ms);
 }
 
 static void sweep(struct h2 *h2)
