@@ -8,11 +8,11 @@
 #include "base/log.h"
 #include "http/h2_inner.h"
 
-#define LINGER_MS 1000	     /* after the last word, for the client to read it */
+#define LINGER_MS 1000 /* after the last word, for the client to read it */
+#define LINGER_MAX_BYTES (1u << 20)
 #define DRAIN_NOTICE_MS 1000 /* for requests that crossed the first GOAWAY, if no PING comes back */
 #define QUEUE_MAX 1000	     /* frames that wait because the client reads nothing */
 #define SWEEP_MAX_MS 5000
-#define STREAMS_EACH_CONNECTION 4 /* of all connections together, on the average */
 #define IDLE_OBJECTS_MAX 256
 
 static void close_conn(struct h2 *h2, const char *why)
@@ -63,11 +63,21 @@ static void take(struct h2 *h2, const uint8_t *p, size_t n)
 		conn_break(h2->conn, "client reads nothing");
 }
 
+/* Who does not read the last word, but sends on, has had the time for it. */
+static void drop(struct h2 *h2, size_t n)
+{
+	h2->dropped_bytes += (uint32_t)n;
+	if (h2->dropped_bytes > LINGER_MAX_BYTES)
+		close_conn(h2, NULL);
+}
+
 static void receive(struct h2 *h2)
 {
 	ssize_t n = stream_read(&h2->conn->stream, h2->own->in, sizeof(h2->own->in));
 
-	if (n > 0 && !h2->bye)
+	if (n > 0 && h2->bye)
+		drop(h2, (size_t)n);
+	else if (n > 0)
 		take(h2, h2->own->in, (size_t)n);
 	else if (n == 0)
 		close_conn(h2, h2->nstreams ? "client went away" : NULL);
@@ -158,9 +168,12 @@ static void watch(struct h2 *h2)
 	if (h2->bye) {
 		/* The deadline is set. */
 	} else if (!sweeps) {
+		/* Whatever comes meanwhile that is no request, it is idle. */
+		if (h2->sweeping || h2->idling != h2->greeted)
+			deadline_set(&conn->deadline,
+				     h2->greeted ? c->idle_timeout_ms : c->head_timeout_ms);
 		h2->sweeping = false;
-		deadline_set(&conn->deadline,
-			     h2->greeted ? c->idle_timeout_ms : c->head_timeout_ms);
+		h2->idling = h2->greeted;
 	} else if (!h2->sweeping) {
 		h2->sweeping = true;
 		deadline_set(&conn->deadline, sweep_ms(h2));
@@ -392,6 +405,7 @@ static int on_begin(struct conn *conn, struct slice early)
 	h2->write_ms = h2->window_ms = loop_now_ms(conn->shared->loop);
 	h2->gate.preface_left = CONN_PREFACE_BYTES;
 	submit_greeting(h2);
+	deadline_set(&conn->deadline, conn->shared->config.head_timeout_ms);
 	if (early.n)
 		take(h2, (const uint8_t *)early.p, early.n);
 	if (conn->shared->draining)
@@ -457,9 +471,7 @@ void h2_shared_create(struct conn_shared *shared)
 {
 	struct h2_shared *own = xcalloc(1, sizeof(*own));
 	uint32_t max = shared->config.max_connections;
-	uint32_t streams = max < UINT32_MAX / STREAMS_EACH_CONNECTION
-				   ? MAX(max * STREAMS_EACH_CONNECTION, H2_STREAMS_MAX)
-				   : max;
+	uint32_t streams = max < UINT32_MAX / 2 ? 2 * max : max; /* see h2_limit_share() */
 
 	shared->h2 = own;
 	h2_mem_init(&own->mem);
@@ -467,8 +479,7 @@ void h2_shared_create(struct conn_shared *shared)
 		  MIN(max, IDLE_OBJECTS_MAX));
 	pool_init(&own->streams, "HTTP/2 streams", sizeof(struct h2_stream), streams,
 		  IDLE_OBJECTS_MAX);
-	pool_init(&own->content, "HTTP/2 content", INBOX_BLOCK_BYTES, streams / 2,
-		  IDLE_OBJECTS_MAX);
+	pool_init(&own->content, "HTTP/2 content", INBOX_BLOCK_BYTES, streams, IDLE_OBJECTS_MAX);
 	if (nghttp2_session_callbacks_new(&own->callbacks) != 0 ||
 	    nghttp2_option_new(&own->option) != 0)
 		abort();

@@ -38,13 +38,15 @@ void h2_gate_closed(struct h2 *h2, int32_t id, bool by_us)
 
 /* What the client sends on a stream that it has ended itself. What was on its way when we reset a
  * stream is no error; who was never opened is passed over by a later one (RFC 9113 §5.1.1). */
-static void check_closed(struct h2 *h2, int32_t id)
+static void check_closed(struct h2 *h2, int32_t id, uint32_t length)
 {
 	const struct h2_gate *g = &h2->gate;
 
 	for (unsigned i = 0; i < H2_GATE_CLOSED; i++) {
-		if (g->closed[i] == -id)
+		if (g->closed[i] == -id) {
+			h2_limit_noise(h2, length);
 			return;
+		}
 		if (g->closed[i] == id) {
 			h2_terminate(h2, NGHTTP2_STREAM_CLOSED, "a frame on a closed stream");
 			return;
@@ -53,14 +55,16 @@ static void check_closed(struct h2 *h2, int32_t id)
 	h2_terminate(h2, NGHTTP2_PROTOCOL_ERROR, "stream ids that do not rise");
 }
 
-static void check_stream(struct h2 *h2, uint8_t type, int32_t id)
+static void check_stream(struct h2 *h2, const uint8_t *head)
 {
+	int32_t id = get_id(head + 5);
+
 	/* Once we have said which was the last one, others pass and are ignored. */
 	if (id > h2->gate.last_id) {
-		if (type == NGHTTP2_HEADERS)
+		if (head[3] == NGHTTP2_HEADERS)
 			h2->gate.last_id = id;
 	} else if (id % 2 == 1 && !h2->left && !nghttp2_session_find_stream(h2->session, id)) {
-		check_closed(h2, id);
+		check_closed(h2, id, length_of(head));
 	}
 }
 
@@ -77,23 +81,22 @@ static void check_priority(struct h2 *h2, const uint8_t *head)
 static void check(struct h2 *h2, const uint8_t *head)
 {
 	struct h2_gate *g = &h2->gate;
-	uint8_t type = head[3], flags = head[4];
+	uint8_t type = head[3];
 
 	g->continuations = type == NGHTTP2_CONTINUATION ? g->continuations + 1 : 0;
 	switch (type) {
-	case NGHTTP2_DATA:
-		if (length_of(head) == 0 && !(flags & NGHTTP2_FLAG_END_STREAM))
-			h2_limit_noise(h2);
-		check_stream(h2, type, get_id(head + 5));
+	case NGHTTP2_DATA: /* see on_frame() for those without content */
+	case NGHTTP2_HEADERS: check_stream(h2, head); break;
+	case NGHTTP2_RST_STREAM: /* see h2_limit_reset() for the others */
+		if (!nghttp2_session_find_stream(h2->session, get_id(head + 5)))
+			h2_limit_noise(h2, 0);
 		break;
-	case NGHTTP2_HEADERS: check_stream(h2, type, get_id(head + 5)); break;
-	case NGHTTP2_RST_STREAM: break; /* see h2_limit_reset() */
 	case NGHTTP2_CONTINUATION:
 		if (g->continuations > CONTINUATIONS_MAX)
 			h2_limit_continuations(h2);
 		break;
 	case NGHTTP2_PRIORITY: check_priority(h2, head); __attribute__((fallthrough));
-	default: h2_limit_noise(h2);
+	default: h2_limit_noise(h2, length_of(head));
 	}
 }
 

@@ -13,13 +13,13 @@ static struct h2_stream *find(struct h2 *h2, int32_t id)
 static void begin_request(struct h2 *h2, int32_t id)
 {
 	static const nghttp2_extpri fair = { .urgency = NGHTTP2_EXTPRI_DEFAULT_URGENCY, .inc = 1 };
-	struct h2_stream *s = h2_stream_open(h2, id);
+	struct h2_stream *s = h2_limit_share(h2) ? h2_stream_open(h2, id) : NULL;
 
 	if (!s) {
 		h2->shared->stats.h2_refused++;
 		nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, id,
 					  NGHTTP2_REFUSED_STREAM);
-		h2_limit_reset(h2);
+		h2_limit_noise(h2, 0);
 		return;
 	}
 	nghttp2_session_set_stream_user_data(h2->session, id, s);
@@ -164,6 +164,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 	switch (frame->hd.type) {
 	case NGHTTP2_HEADERS: end_head(h2, last); break;
 	case NGHTTP2_DATA:
+		if (frame->hd.length == frame->data.padlen && !last)
+			h2_limit_noise(h2, frame->hd.length);
 		s = last ? find(h2, frame->hd.stream_id) : NULL;
 		if (s)
 			h2_stream_end(s);
@@ -192,6 +194,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 	struct h2_stream *s = find(h2, id);
 
 	(void)flags;
+	h2->content_bytes += n;
 	if (s)
 		h2_stream_content(s, p, n);
 	else

@@ -112,20 +112,22 @@ struct h2 {
 	nghttp2_session *session;
 	struct list streams, todo;
 	uint32_t nstreams;
-	bool busy;	     /* inside nghttp2: it may not be called for input or output */
-	bool blocked;	     /* the socket is full, or the turn's share is used up */
-	bool full;	     /* <out> has no room for the frame that nghttp2 has ready */
-	bool bye;	     /* all is said: reads and drops until the client has closed */
-	bool greeted;	     /* the client's preface is complete */
-	bool terminated;     /* GOAWAY with an error is on its way */
-	bool sweeping;	     /* the deadline is that of the sweep */
-	bool left;	     /* the last GOAWAY of a drain is out */
-	uint8_t drain;	     /* enum h2_drain */
-	uint64_t drain_ms;   /* when it began */
-	uint64_t head_ms;    /* a header block began; 0: none is open */
-	uint64_t write_ms;   /* the sweep measures since then */
-	uint64_t write_mark; /* bytes the client had acknowledged then */
-	bool write_known;    /* they were asked for */
+	bool busy;		/* inside nghttp2: it may not be called for input or output */
+	bool blocked;		/* the socket is full, or the turn's share is used up */
+	bool full;		/* <out> has no room for the frame that nghttp2 has ready */
+	bool bye;		/* all is said: reads and drops until the client has closed */
+	bool greeted;		/* the client's preface is complete */
+	bool idling;		/* the deadline is that of an idle connection, not of a new one */
+	bool terminated;	/* GOAWAY with an error is on its way */
+	bool sweeping;		/* the deadline is that of the sweep */
+	uint32_t dropped_bytes; /* in <bye> */
+	bool left;		/* the last GOAWAY of a drain is out */
+	uint8_t drain;		/* enum h2_drain */
+	uint64_t drain_ms;	/* when it began */
+	uint64_t head_ms;	/* a header block began; 0: none is open */
+	uint64_t write_ms;	/* the sweep measures since then */
+	uint64_t write_mark;	/* bytes the client had acknowledged then */
+	bool write_known;	/* they were asked for */
 	uint64_t turn_bytes_out;
 	uint32_t kept;		   /* blocks of responses that wait */
 	struct iobuf rest;	   /* sealed or refused by the socket: goes first */
@@ -134,7 +136,7 @@ struct h2 {
 	struct h2_gate gate;
 	int32_t reset_id; /* the stream that the client has reset last */
 	/* h2_limit.c: in the present window of time */
-	uint64_t window_ms, window_bytes;
+	uint64_t window_ms, window_bytes, content_bytes;
 	uint32_t noise, resets, requests, completed;
 };
 
@@ -194,8 +196,10 @@ void h2_websocket_request(struct h2_stream *s);
 bool h2_websocket_accepted(const struct h2_stream *s, const struct head *h);
 
 /* ---- h2_limit.c ---- */
-/* A frame that moves nothing. */
-void h2_limit_noise(struct h2 *h2);
+/* May it have one more stream? */
+bool h2_limit_share(const struct h2 *h2);
+/* A frame of <length> bytes that moves nothing. */
+void h2_limit_noise(struct h2 *h2, uint32_t length);
 /* A request that was taken back, refused or malformed. */
 void h2_limit_reset(struct h2 *h2);
 /* The pairs of one block so far. */

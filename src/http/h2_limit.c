@@ -4,15 +4,29 @@
 #include "http/h2_inner.h"
 
 #define WINDOW_MS 10000
-#define NOISE_MAX 1000 /* frames a window that move nothing */
+#define NOISE_MAX 1000 /* frames a window that move nothing; a large one counts for several */
 #define NOISE_EACH_REQUEST 8
 #define NOISE_BYTES 512 /* content that is worth one of them: window updates come with it */
 #define RESETS_MAX 200	/* a window, beyond what was completed in it */
+#define SHARE_OF_SPARE 8
 #define HEAD_LIST_MAX (4u * HEAD_MAX_BYTES)
+
+/* There are as many exchanges as connections, each of which may need one to an upstream. While there
+ * is plenty a connection may have all its streams; as it runs short, each gets less, so that many
+ * greedy ones leave room for those that come, and everybody may have one. */
+bool h2_limit_share(const struct h2 *h2)
+{
+	const struct conn_shared *shared = h2->shared;
+	uint32_t max = shared->config.max_connections;
+	uint32_t active = shared->exchanges.used + h2->own->streams.used;
+	uint32_t spare = active < max ? max - active : 0;
+
+	return h2->nstreams < MAX(spare / SHARE_OF_SPARE, 1);
+}
 
 static uint64_t moved(const struct h2 *h2)
 {
-	return h2->conn->stream.bytes_in + h2->conn->stream.bytes_out;
+	return h2->content_bytes + h2->conn->stream.bytes_out;
 }
 
 static void turn_window(struct h2 *h2)
@@ -26,10 +40,10 @@ static void turn_window(struct h2 *h2)
 	h2->noise = h2->resets = h2->requests = h2->completed = 0;
 }
 
-void h2_limit_noise(struct h2 *h2)
+void h2_limit_noise(struct h2 *h2, uint32_t length)
 {
 	turn_window(h2);
-	h2->noise++;
+	h2->noise += 1 + length / NOISE_BYTES;
 	if (h2->terminated || h2->noise <= NOISE_MAX ||
 	    h2->noise <= NOISE_MAX + h2->requests * NOISE_EACH_REQUEST +
 				 (moved(h2) - h2->window_bytes) / NOISE_BYTES)
