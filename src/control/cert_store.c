@@ -17,6 +17,7 @@
 #define KIND_DATA "cert_data"
 #define NAMES_MAX 200
 #define CHAIN_MAX_BYTES 65536
+#define SHARE_WITH 8 /* that were used last */
 
 struct cert_store {
 	const uint8_t *seal_key;
@@ -120,12 +121,26 @@ static void detach(struct cert_store *cs, struct cert_record *r)
 		index_record(cs, other);
 }
 
+/* Most sites have their certificates from one or two authorities. */
+static void share_chain(struct cert_store *cs, struct cert_record *r)
+{
+	unsigned n = 0;
+
+	LIST_FOR_EACH(other, &cs->ready, struct cert_record, ready) {
+		if (other != r)
+			tls_cert_share(r->cert, other->cert);
+		if (++n == SHARE_WITH)
+			return;
+	}
+}
+
 void cert_store_add(struct cert_store *cs, struct cert_record *take_r)
 {
 	struct cert_record *old = map_get(&cs->by_name, slice_str(take_r->name));
 
 	if (old)
 		map_del(&cs->by_name, slice_str(old->name));
+	share_chain(cs, take_r);
 	list_push_front(&cs->ready, &take_r->ready);
 	cs->ready_n++;
 	attach(cs, take_r);
@@ -318,6 +333,7 @@ static void make_ready(struct cert_store *cs, struct cert_record *r)
 		last->cert = NULL;
 		cs->ready_n--;
 	}
+	share_chain(cs, r);
 	cs->ready_n++;
 }
 

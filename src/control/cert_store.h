@@ -11,7 +11,7 @@
 #include "store/store.h"
 
 #define CERT_STORE_MAX 20000	  /* certificates */
-#define CERT_STORE_READY_MAX 4096 /* ready for use at once: 8 to 12 kB each */
+#define CERT_STORE_READY_MAX 4096 /* ready for use at once: 8 kB each */
 
 struct cert_store;
 

@@ -15,6 +15,8 @@ BIO *crypto_bio(struct slice pem);
  * OpenSSL's queue. Never asks for a passphrase: an encrypted key is refused. */
 X509 *crypto_read_cert(struct slice pem);
 EVP_PKEY *crypto_read_key(struct slice pem);
+/* The key of <cert>, if it is of the same kind; faster. Whether they fit is for the caller to check. */
+EVP_PKEY *crypto_read_key_for(struct slice pem, X509 *cert);
 /* ms since 1970; 0 for a time that is none. */
 uint64_t crypto_time_ms(const ASN1_TIME *at);
 

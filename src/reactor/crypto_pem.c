@@ -37,6 +37,39 @@ static int on_passphrase(char *out, int size, int writing, void *arg)
 	return -1;
 }
 
+/* The same for a key whose kind is known, in a quarter of the time: OpenSSL 3 otherwise tries every
+ * decoder that it has. NULL: it is not that simple. */
+static EVP_PKEY *read_key_of_type(struct slice pem, int type)
+{
+	BIO *b = crypto_bio(pem);
+	char *name = NULL, *head = NULL;
+	unsigned char *der = NULL;
+	EVP_PKEY *key = NULL;
+	long n = 0;
+
+	if (b && PEM_read_bio(b, &name, &head, &der, &n) == 1 && !*head) {
+		const unsigned char *p = der;
+
+		key = d2i_PrivateKey(type, NULL, &p, n);
+	}
+	OPENSSL_free(name);
+	OPENSSL_free(head);
+	OPENSSL_clear_free(der, (size_t)n);
+	BIO_free(b);
+	return key;
+}
+
+EVP_PKEY *crypto_read_key_for(struct slice pem, X509 *cert)
+{
+	EVP_PKEY *public = X509_get0_pubkey(cert);
+	EVP_PKEY *key = public ? read_key_of_type(pem, EVP_PKEY_get_base_id(public)) : NULL;
+
+	if (key)
+		return key;
+	ERR_clear_error();
+	return crypto_read_key(pem);
+}
+
 EVP_PKEY *crypto_read_key(struct slice pem)
 {
 	BIO *b = crypto_bio(pem);

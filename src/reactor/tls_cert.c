@@ -79,7 +79,7 @@ int tls_cert_load(struct tls_cert **out, struct slice chain_pem, struct slice ke
 	int rc = read_chain(c, chain_pem, err);
 
 	if (!rc) {
-		c->key = crypto_read_key(key_pem);
+		c->key = crypto_read_key_for(key_pem, c->leaf);
 		if (!c->key)
 			rc = crypto_fail(err, -EINVAL, "key");
 		else if (X509_check_private_key(c->leaf, c->key) != 1)
@@ -93,6 +93,20 @@ int tls_cert_load(struct tls_cert **out, struct slice chain_pem, struct slice ke
 	ERR_clear_error();
 	*out = c;
 	return 0;
+}
+
+void tls_cert_share(struct tls_cert *c, const struct tls_cert *other)
+{
+	int n = MIN(sk_X509_num(c->chain), sk_X509_num(other->chain));
+
+	for (int i = 0; i < n; i++) {
+		X509 *own = sk_X509_value(c->chain, i), *same = sk_X509_value(other->chain, i);
+
+		if (own == same || X509_cmp(own, same) != 0 || X509_up_ref(same) != 1)
+			continue;
+		X509_free(own);
+		(void)sk_X509_set(c->chain, i, same);
+	}
 }
 
 void tls_cert_free(struct tls_cert *c)

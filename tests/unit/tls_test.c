@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -794,6 +795,45 @@ static void loads_only_what_fits_together(void **state)
 	assert_true(tls_cert_not_after(f.cert_b) > loop_wall_ms() + 29ull * 86400 * 1000);
 }
 
+/* Two leaves under one authority hold its certificate once; a chain of another stays. */
+static void chains_are_shared(void **state)
+{
+	const char *dns[] = { "c.example.test", NULL };
+	struct pki_names names = { .common_name = "c", .dns = dns };
+	struct buf ca, ca_key, cert, key, other;
+	struct tls_cert *a, *b, *c;
+	struct err err;
+
+	(void)state;
+	buf_init(&ca, 0);
+	buf_init(&ca_key, 0);
+	buf_init(&cert, 0);
+	buf_init(&key, 0);
+	buf_init(&other, 0);
+	assert_int_equal(pki_make_ca("another CA", 30, &ca, &ca_key, &err), 0);
+	assert_int_equal(pki_issue(buf_slice(&ca), buf_slice(&ca_key), &names, 30, &cert, &key, &err), 0);
+	buf_append(&other, cert.data, cert.len);
+	buf_append(&other, f.ca.data, f.ca.len);
+	buf_append(&cert, ca.data, ca.len);
+	assert_int_equal(tls_cert_load(&a, buf_slice(&cert), buf_slice(&key), &err), 0);
+	assert_int_equal(tls_cert_load(&b, buf_slice(&cert), buf_slice(&key), &err), 0);
+	assert_int_equal(tls_cert_load(&c, buf_slice(&other), buf_slice(&key), &err), 0);
+	assert_ptr_not_equal(sk_X509_value(a->chain, 0), sk_X509_value(b->chain, 0));
+	tls_cert_share(b, a);
+	tls_cert_share(c, a);
+	assert_ptr_equal(sk_X509_value(a->chain, 0), sk_X509_value(b->chain, 0));
+	assert_ptr_not_equal(sk_X509_value(a->chain, 0), sk_X509_value(c->chain, 0));
+	tls_cert_free(a);
+	assert_int_equal(X509_check_ca(sk_X509_value(b->chain, 0)), 1);
+	tls_cert_free(b);
+	tls_cert_free(c);
+	buf_fini(&ca);
+	buf_fini(&ca_key);
+	buf_fini(&cert);
+	buf_fini(&key);
+	buf_fini(&other);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -818,6 +858,7 @@ int main(void)
 		TEST(closing_says_goodbye_and_resetting_does_not),
 		TEST(goodbye_goes_with_the_last_words),
 		TEST(loads_only_what_fits_together),
+		TEST(chains_are_shared),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
