@@ -8,6 +8,7 @@
 #include "control/deployer.h"
 #include "control/events.h"
 #include "control/local.h"
+#include "proxy/access.h"
 
 static void health(struct api_request *r)
 {
@@ -93,6 +94,7 @@ static void put_front(struct json_out *o, const struct control *c)
 {
 	static const char *const classes[] = { NULL, "1xx", "2xx", "3xx", "4xx", "5xx" };
 	const struct front_stats *f = front_stats(c->front);
+	const struct access_stats *log = front_log_stats(c->front);
 	const struct server_stats *s = server_stats(c->server);
 
 	json_obj(o, "front");
@@ -110,7 +112,7 @@ static void put_front(struct json_out *o, const struct control *c)
 	json_put_int(o, "tunnels", (int64_t)f->tunnels);
 	json_put_int(o, "cut", (int64_t)f->cut);
 	json_put_int(o, "no_route", (int64_t)f->no_route);
-	json_put_int(o, "log_dropped", (int64_t)f->log_dropped);
+	json_put_int(o, "log_dropped", (int64_t)(log->dropped + log->failed));
 	json_put_int(o, "connections", s->open);
 	json_put_int(o, "accepted", (int64_t)s->accepted);
 	json_put_int(o, "refused", (int64_t)(s->refused_full + s->refused_address));

@@ -83,6 +83,7 @@ static const void *source(const struct scrape *s, enum metric_of of, union scrat
 	case OF_SERVER: return server_stats(c->server);
 	case OF_STREAM: return stream_counters(c->loop);
 	case OF_FRONT: return front_stats(c->front);
+	case OF_LOG: return front_log_stats(c->front);
 	case OF_CLIENT: return front_client_stats(c->front);
 	case OF_LOOP: return loop_stats(c->loop);
 	case OF_STORE: tmp->store = store_stats(c->store); return tmp;

@@ -22,6 +22,7 @@ enum metric_of {
 	OF_SERVER,
 	OF_STREAM,
 	OF_FRONT,
+	OF_LOG,
 	OF_CLIENT,
 	OF_LOOP,
 	OF_STORE,

@@ -5,6 +5,7 @@
 #include "control/process.h"
 #include "http/client.h"
 #include "http/server.h"
+#include "proxy/access.h"
 #include "proxy/front.h"
 #include "reactor/rpc.h"
 #include "reactor/stream.h"
@@ -148,10 +149,12 @@ const struct metric metrics_table[] = {
 	  EXPOSE_COUNTER, OF_FRONT, AT(front_stats, probes_failed), 0, { 0 } },
 	{ "temps_access_log_lines_total", NULL,
 	  "Lines given to the access log.",
-	  EXPOSE_COUNTER, OF_FRONT, AT(front_stats, log_lines), 0, { 0 } },
-	{ "temps_access_log_lines_dropped_total", NULL,
-	  "Lines lost because the disk was slower than the traffic.",
-	  EXPOSE_COUNTER, OF_FRONT, AT(front_stats, log_dropped), 0, { 0 } },
+	  EXPOSE_COUNTER, OF_LOG, AT(access_stats, lines), 0, { 0 } },
+	{ "temps_access_log_lines_lost_total", "why=\"behind\"",
+	  "Lines lost: the disk was slower than the traffic, or could not be written.",
+	  EXPOSE_COUNTER, OF_LOG, AT(access_stats, dropped), 0, { 0 } },
+	{ "temps_access_log_lines_lost_total", "why=\"write\"", NULL,
+	  EXPOSE_COUNTER, OF_LOG, AT(access_stats, failed), 0, { 0 } },
 
 	/* client connections, of apps, API and agents alike */
 	{ "temps_connections_accepted_total", NULL,
@@ -173,6 +176,15 @@ const struct metric metrics_table[] = {
 	{ "temps_connections_idle", NULL,
 	  "Of them, those between two requests.",
 	  EXPOSE_GAUGE, OF_SERVER, AT(server_stats, idle), 0, { 0 } },
+	{ "temps_connections_opening", NULL,
+	  "Of them, those that have not begun to speak HTTP: TLS handshakes, for the most part.",
+	  EXPOSE_GAUGE, OF_SERVER, AT(server_stats, opening), 0, { 0 } },
+	{ "temps_connections_http2", NULL,
+	  "Of them, those that speak HTTP/2.",
+	  EXPOSE_GAUGE, OF_SERVER, AT(server_stats, h2_open), 0, { 0 } },
+	{ "temps_tunnels_open", NULL,
+	  "Tunnels (WebSockets) under way or asked for.",
+	  EXPOSE_GAUGE, OF_SERVER, AT(server_stats, tunnels), 0, { 0 } },
 	{ "temps_http_requests_total", NULL,
 	  "Requests on all listeners, the API's included.",
 	  EXPOSE_COUNTER, OF_SERVER, AT(server_stats, requests), 0, { 0 } },
@@ -191,6 +203,22 @@ const struct metric metrics_table[] = {
 	{ "temps_connections_aborted_total", NULL,
 	  "Client connections reset in the middle of a response.",
 	  EXPOSE_COUNTER, OF_SERVER, AT(server_stats, aborted), 0, { 0 } },
+	{ "temps_http2_connections_total", NULL,
+	  "Connections that spoke HTTP/2.",
+	  EXPOSE_COUNTER, OF_SERVER, AT(server_stats, h2_connections), 0, { 0 } },
+	{ "temps_http2_resets_total", NULL,
+	  "HTTP/2 requests that were taken back or malformed.",
+	  EXPOSE_COUNTER, OF_SERVER, AT(server_stats, h2_resets), 0, { 0 } },
+	{ "temps_http2_streams_refused_total", NULL,
+	  "HTTP/2 requests refused for want of room.",
+	  EXPOSE_COUNTER, OF_SERVER, AT(server_stats, h2_refused), 0, { 0 } },
+	{ "temps_http2_floods_total", "kind=\"resets\"",
+	  "HTTP/2 connections ended: too many such requests, too many frames that move nothing, a header list without end.",
+	  EXPOSE_COUNTER, OF_SERVER, AT(server_stats, h2_reset_floods), 0, { 0 } },
+	{ "temps_http2_floods_total", "kind=\"frames\"", NULL,
+	  EXPOSE_COUNTER, OF_SERVER, AT(server_stats, h2_frame_floods), 0, { 0 } },
+	{ "temps_http2_floods_total", "kind=\"head\"", NULL,
+	  EXPOSE_COUNTER, OF_SERVER, AT(server_stats, h2_head_floods), 0, { 0 } },
 
 	/* sockets and TLS */
 	{ "temps_socket_reads_total", NULL,
@@ -225,6 +253,12 @@ const struct metric metrics_table[] = {
 	{ "temps_upstream_connect_failures_total", NULL,
 	  "Connections to endpoints that could not be made.",
 	  EXPOSE_COUNTER, OF_CLIENT, AT(client_stats, failed_connects), 0, { 0 } },
+	{ "temps_upstream_streams", NULL,
+	  "Requests under way on HTTP/2 connections to endpoints.",
+	  EXPOSE_GAUGE, OF_CLIENT, AT(client_stats, streams), 0, { 0 } },
+	{ "temps_upstream_connect_duration_seconds", NULL,
+	  "How long it took to connect to endpoints.",
+	  EXPOSE_HISTOGRAM, OF_CLIENT, AT(client_stats, connect), 0, FINE },
 
 	/* upstreams: apps and static routes */
 	{ "temps_upstreams", NULL,

@@ -83,6 +83,8 @@ void client_each_pool(const struct client_pool *p, pool_each_fn *each, void *arg
 	each(arg, &p->blocks);
 	each(arg, &p->big_blocks);
 	each(arg, &p->h2_blocks);
+	each(arg, &p->conns);
+	each(arg, &p->streams);
 }
 
 /* ---- what both kinds of connection begin with ---- */
@@ -95,6 +97,14 @@ static bool make_place(struct client_pool *p)
 	if (oldest)
 		oldest->drop(oldest);
 	return oldest;
+}
+
+uint32_t client_connected(struct client_pool *p, uint64_t opened_us)
+{
+	uint64_t took_us = loop_turn_us(p->loop) - opened_us;
+
+	histogram_add(&p->stats.connect, took_us);
+	return (uint32_t)MIN(MAX(took_us, 1), UINT32_MAX);
 }
 
 int client_connect(struct client_pool *p, struct stream *s, const struct addr *to,

@@ -72,6 +72,7 @@ struct client_ops { /* what a kind implements: client_h1.c, client_h2.c */
 };
 struct client { /* from a pool of client_pool, at the head of what its kind keeps */
 	const struct client_ops *ops;
+	uint32_t connect_us; /* that the request waited for a new connection; 0: it had one */
 };
 
 int client_pool_create(struct client_pool **out, struct loop *l, uint32_t max_connections,
@@ -173,6 +174,7 @@ struct client_stats {
 	uint64_t opened, failed_connects, reused;
 	uint32_t open;
 	uint32_t streams; /* of HTTP/2 connections */
+	struct histogram connect; /* how long connecting took */
 };
 const struct client_stats *client_stats(const struct client_pool *p);
 void client_each_pool(const struct client_pool *p, pool_each_fn *each, void *arg);

@@ -114,6 +114,7 @@ int client_open(struct client **out, struct client_pool *p, const struct addr *t
 	inbox_init(&c->in, &p->blocks, &p->big_blocks);
 	outbox_init(&c->out, &p->blocks, &p->big_blocks);
 	c->out.blocked = true; /* until it is connected */
+	c->opened_us = loop_turn_us(p->loop);
 	*out = &c->client;
 	return 0;
 }
@@ -156,8 +157,10 @@ static int h1_request(struct client *client, const struct head *h, uint8_t body,
 	c->gone = NULL;
 	list_remove(&c->idle.link);
 	c->waits_for = WAIT_NOTHING;
-	if (c->served)
+	if (c->served) {
 		c->pool->stats.reused++;
+		c->client.connect_us = 0;
+	}
 	if (c->state == IDLE)
 		client_h1_set_state(c, WAITING);
 	client_h1_wake(c);

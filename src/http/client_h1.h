@@ -34,6 +34,7 @@ struct client_h1 {
 	uint8_t waits_for;
 	uint8_t method_id; /* of the request */
 	uint8_t informs;   /* 1xx that came for it */
+	uint64_t opened_us; /* loop_turn_us() of client_open() */
 	bool upgrade;	   /* it asked for one */
 	bool has_request;
 	bool request_done; /* client_end() was called, or there is no content */

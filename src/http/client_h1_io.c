@@ -271,6 +271,7 @@ static void do_connect(struct client_h1 *c)
 		fail(c, rc, strerrordesc_np(-rc));
 		return;
 	}
+	c->client.connect_us = client_connected(c->pool, c->opened_us);
 	client_h1_set_state(c, c->has_request ? WAITING : IDLE);
 	c->out.blocked = false;
 	c->want_writable = true;

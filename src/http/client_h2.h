@@ -55,6 +55,7 @@ struct client_h2_conn {
 	struct client_idle idle; /* linked while it has no streams */
 	struct stream stream;
 	struct deadline deadline; /* of connecting, or of idling */
+	uint64_t opened_us;	  /* loop_turn_us() as connecting began */
 	struct loop_task turn;
 	struct loop_reap reap;
 	nghttp2_session *session;

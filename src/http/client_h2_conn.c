@@ -150,6 +150,7 @@ static int open_connection(struct client_group *g, struct client_h2_conn **out)
 	outbox_init(&conn->out, &p->blocks, &p->h2_blocks);
 	outbox_frame(&conn->out, BODY_UNTIL_CLOSE, 0);
 	conn->out.blocked = true; /* until it is connected */
+	conn->opened_us = loop_turn_us(p->loop);
 	list_push_back(&g->connections, &conn->link);
 	stream_wait(&conn->stream, STREAM_WRITE);
 	*out = conn;
@@ -332,6 +333,7 @@ static void do_connect(struct client_h2_conn *conn)
 		fail(conn, rc, strerrordesc_np(-rc));
 		return;
 	}
+	(void)client_connected(conn->pool, conn->opened_us);
 	conn->state = H2_OPEN;
 	conn->out.blocked = false;
 	deadline_set(&conn->deadline, 0);

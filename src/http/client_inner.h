@@ -35,4 +35,7 @@ struct client_pool {
 int client_connect(struct client_pool *p, struct stream *s, const struct addr *to,
 		   void (*ready)(void *arg, int events), void *arg) MUST_CHECK;
 
+/* It is connected, begun at <opened_us> of loop_turn_us(): counted; how long that took. */
+uint32_t client_connected(struct client_pool *p, uint64_t opened_us);
+
 #endif

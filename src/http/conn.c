@@ -28,6 +28,7 @@ static void set_state(struct conn *c, enum conn_state next)
 	assert(states[c->state].next & (1u << next));
 	log_debug("conn=%d %s -> %s", stream_fd(&c->stream), states[c->state].name,
 		  states[next].name);
+	c->shared->stats.opening += (next < CONN_OPEN) - (c->state < CONN_OPEN);
 	c->state = (uint8_t)next;
 }
 
@@ -53,6 +54,7 @@ void conn_close(struct conn *c, const char *why)
 		log_debug("conn=%d peer=%s closed: %s", stream_fd(&c->stream), c->peer.addr.text,
 			  why);
 	set_state(c, CONN_CLOSED);
+	c->shared->stats.h2_open -= c->peer.h2;
 	stream_close(&c->stream, reset);
 	deadline_stop(&c->deadline);
 	loop_task_cancel(&c->turn);
@@ -77,6 +79,9 @@ void conn_break(struct conn *c, const char *why)
 static void become(struct conn *c, const struct conn_kind *kind)
 {
 	c->kind = kind;
+	c->peer.h2 = kind == &h2_kind;
+	c->shared->stats.h2_open += c->peer.h2;
+	c->peer.tls_version = stream_tls_version(&c->stream);
 	conn_works(c);
 	set_state(c, CONN_OPEN);
 	if (kind->begin(c, slice_of(c->first, c->nfirst)) < 0)
@@ -260,6 +265,7 @@ struct conn *conn_open(struct conn_shared *shared, int take_fd, struct tls_serve
 	loop_task_init(&c->turn, on_turn, c);
 	deadline_init(&c->deadline, shared->loop, on_deadline, c);
 	deadline_set(&c->deadline, shared->config.head_timeout_ms);
+	shared->stats.opening++;
 	return c;
 }
 
@@ -273,18 +279,19 @@ bool conn_tunnel_begin(struct conn *c)
 {
 	uint32_t max = c->shared->config.max_tunnels_per_address;
 
-	if (!c->account)
-		return true;
-	if (max && c->account->tunnels >= max) {
+	if (c->account && max && c->account->tunnels >= max) {
 		c->shared->stats.refused_tunnels++;
 		return false;
 	}
-	c->account->tunnels++;
+	c->shared->stats.tunnels++;
+	if (c->account)
+		c->account->tunnels++;
 	return true;
 }
 
 void conn_tunnel_end(struct conn *c)
 {
+	c->shared->stats.tunnels--;
 	if (c->account)
 		c->account->tunnels--;
 }

@@ -54,6 +54,8 @@ struct exchange_ops { /* what a transport implements: h1.c, later h2.c */
 struct exchange_peer {
 	struct addr addr; /* the client's address */
 	bool tls;
+	bool h2;		  /* speaks HTTP/2 */
+	const char *tls_version;  /* "1.3"; NULL: plain, or none yet */
 	bool local_user;      /* came over the unix socket: the same user or root (peer credentials
 				 checked) */
 	const void *listener; /* the server's tag for the listener it came by */

@@ -500,3 +500,10 @@ void h2_shared_destroy(struct h2_shared *own)
 	h2_mem_fini(&own->mem);
 	free(own);
 }
+
+void h2_each_pool(const struct h2_shared *own, pool_each_fn *each, void *arg)
+{
+	each(arg, &own->sessions);
+	each(arg, &own->streams);
+	each(arg, &own->content);
+}

@@ -9,5 +9,6 @@
 void h2_shared_create(struct conn_shared *shared);
 /* After the last connection; NULL is fine. */
 void h2_shared_destroy(struct h2_shared *h);
+void h2_each_pool(const struct h2_shared *h, pool_each_fn *each, void *arg);
 
 #endif

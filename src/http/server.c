@@ -449,6 +449,8 @@ const struct server_stats *server_stats(const struct server *s)
 void server_each_pool(const struct server *s, pool_each_fn *each, void *arg)
 {
 	each(arg, &s->shared.conns);
+	each(arg, &s->shared.h1s);
+	h2_each_pool(s->shared.h2, each, arg);
 	each(arg, &s->shared.exchanges);
 	each(arg, &s->shared.blocks);
 	each(arg, &s->shared.big_blocks);

@@ -45,7 +45,9 @@ struct server_stats {
 	uint64_t h2_connections, h2_resets, h2_refused;
 	uint64_t h2_reset_floods, h2_frame_floods, h2_head_floods;
 	uint64_t bad_proxy_headers; /* none, or one that is not to be believed; closed */
-	uint32_t open, idle; /* connections */
+	/* Connections: all, and of them those between two requests, before the first byte of a
+	 * protocol, with HTTP/2; tunnels there are. */
+	uint32_t open, idle, opening, h2_open, tunnels;
 };
 
 /* <reserved> (optional) says whether an address may use the reserved tenth of the connection table.

@@ -3,7 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -13,19 +16,22 @@
 #define BLOCK_BYTES 65536
 #define BLOCKS 16 /* being filled, queued and written together */
 #define FLUSH_MS 1000
+#define PIPE_WAIT_MS 250
 
 /* A descriptor lives until the last block for it is written. */
 struct log_file {
 	int fd;
 	uint32_t refs;
+	bool waits; /* no regular file: who reads it may be slow */
+	bool torn;  /* its last line is not whole; the work thread's */
 };
 
 struct block {
 	struct work_job job; /* first: the job is the block */
 	struct access *access;
 	struct log_file *file;
-	int rc; /* of the write: 0 or negative errno */
-	size_t n;
+	int rc;	      /* of the write: 0 or negative errno */
+	size_t n, at; /* bytes there, and written */
 	char text[BLOCK_BYTES];
 };
 
@@ -60,11 +66,27 @@ static int open_path(const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
-static struct log_file *file_create(int fd)
+/* Whoever wrote it last was stopped in the middle of a line. */
+static bool ends_torn(const char *path, off_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char last = '\n';
+
+	if (fd < 0)
+		return false;
+	(void)!pread(fd, &last, 1, size - 1);
+	close(fd);
+	return last != '\n';
+}
+
+static struct log_file *file_create(int fd, const char *path)
 {
 	struct log_file *file = xcalloc(1, sizeof(*file));
+	struct stat st;
 
 	*file = (struct log_file){ .fd = fd, .refs = 1 };
+	file->waits = fstat(fd, &st) < 0 || !S_ISREG(st.st_mode);
+	file->torn = !file->waits && st.st_size && ends_torn(path, st.st_size);
 	return file;
 }
 
@@ -91,23 +113,51 @@ static void job_over(struct access *a)
 		access_free(a);
 }
 
+/* A pipe whose reader sleeps must not stop the thread for others: it is written to while there is
+ * room for what is written, for a while. Returns what was written, or negative errno. */
+static ssize_t write_some(const struct log_file *file, const char *p, size_t n)
+{
+	struct pollfd room = { .fd = file->fd, .events = POLLOUT };
+	ssize_t done;
+
+	if (file->waits && poll(&room, 1, PIPE_WAIT_MS) <= 0)
+		return -EAGAIN;
+	done = write(file->fd, p, file->waits ? MIN(n, PIPE_BUF) : n);
+	return done < 0 ? -errno : done ? done : -EIO;
+}
+
+static int write_all(const struct log_file *file, const char *p, size_t n, size_t *at)
+{
+	while (*at < n) {
+		ssize_t done = write_some(file, p + *at, n - *at);
+
+		if (done < 0 && done != -EINTR)
+			return (int)done;
+		*at += done > 0 ? (size_t)done : 0;
+	}
+	return 0;
+}
+
 /* On the work thread. */
 static void write_block(struct work_job *job)
 {
 	struct block *b = CONTAINER_OF(job, struct block, job);
-	size_t at = 0;
 
-	while (at < b->n) {
-		ssize_t n = write(b->file->fd, b->text + at, b->n - at);
+	/* The disk was full in the middle of a line: the next one begins a new one. */
+	b->rc = b->file->torn ? write_all(b->file, "\n", 1, &(size_t){ 0 }) : 0;
+	if (!b->rc)
+		b->rc = write_all(b->file, b->text, b->n, &b->at);
+	if (b->at)
+		b->file->torn = b->text[b->at - 1] != '\n';
+}
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0) {
-			b->rc = n < 0 ? -errno : -EIO;
-			return;
-		}
-		at += (size_t)n;
-	}
+static uint64_t count_lines(const char *p, size_t n)
+{
+	uint64_t lines = 0;
+
+	for (const char *end = p + n; p < end && (p = memchr(p, '\n', (size_t)(end - p))); p++)
+		lines++;
+	return lines;
 }
 
 static void on_block_written(struct work_job *job)
@@ -115,6 +165,7 @@ static void on_block_written(struct work_job *job)
 	struct block *b = CONTAINER_OF(job, struct block, job);
 	struct access *a = b->access;
 
+	a->stats.failed += count_lines(b->text + b->at, b->n - b->at);
 	/* Once, not for every block of a full disk. */
 	if (b->rc < 0 && !a->complained)
 		log_error("access log %s: %s", a->path, strerror(-b->rc));
@@ -122,16 +173,6 @@ static void on_block_written(struct work_job *job)
 	file_put(b->file);
 	pool_put(&a->blocks, b);
 	job_over(a);
-}
-
-static uint64_t count_lines(const struct block *b)
-{
-	uint64_t lines = 0;
-
-	for (const char *p = b->text, *end = p + b->n;
-	     p < end && (p = memchr(p, '\n', (size_t)(end - p))); p++)
-		lines++;
-	return lines;
 }
 
 static void hand_over(struct access *a)
@@ -148,7 +189,7 @@ static void hand_over(struct access *a)
 	if (work_submit(a->work, &b->job) == 0)
 		return;
 	a->jobs--;
-	a->stats.dropped += count_lines(b);
+	a->stats.failed += count_lines(b->text, b->n);
 	file_put(b->file);
 	pool_put(&a->blocks, b);
 }
@@ -169,7 +210,7 @@ static struct block *block_get(struct access *a)
 	b->access = a;
 	b->file = NULL;
 	b->rc = 0;
-	b->n = 0;
+	b->n = b->at = 0;
 	return b;
 }
 
@@ -197,7 +238,7 @@ static void run_reopen(struct work_job *job)
 	if (fd < 0)
 		r->rc = fd;
 	else
-		r->file = file_create(fd);
+		r->file = file_create(fd, r->access->path);
 }
 
 static void on_reopened(struct work_job *job)
@@ -245,7 +286,7 @@ int access_open(struct access **out, struct loop *l, struct work *work, const ch
 	a->work = work;
 	a->path = xstrdup(path);
 	a->json = json;
-	a->file = file_create(fd);
+	a->file = file_create(fd, path);
 	pool_init(&a->blocks, "access log", sizeof(struct block), BLOCKS, 2);
 	deadline_init(&a->flush, l, on_flush, a);
 	*out = a;

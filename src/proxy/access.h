@@ -11,8 +11,12 @@ struct access;
 
 struct access_line {
 	const struct exchange *x;
-	uint64_t wall_ms;     /* now */
-	uint64_t took_us;     /* from the complete head to the end */
+	uint64_t wall_ms; /* now */
+	uint64_t took_us; /* from the complete head to the end */
+	/* loop_turn_us() as the last attempt was made and as the response head came, 0: none; and how
+	 * long it waited for a new connection, 0: it had one. */
+	uint64_t sent_us, head_us;
+	uint32_t connect_us;
 	const char *upstream; /* name; NULL: no route */
 	const char *endpoint; /* address of the last attempt; NULL: none */
 	uint8_t attempts;
@@ -20,7 +24,9 @@ struct access_line {
 };
 
 struct access_stats {
-	uint64_t lines, dropped;
+	uint64_t lines;	  /* taken */
+	uint64_t dropped; /* not taken: no block was free */
+	uint64_t failed;  /* taken, but could not be written: disk full, or nobody reads */
 };
 
 /* <path> "-" is standard output. Opens the file here: call it at boot. */
@@ -37,7 +43,7 @@ const struct pool *access_pool(const struct access *a);
 void access_close(struct access *a);
 
 /* The line's text into out[0..size); its length. For access.c and its test. */
-#define ACCESS_LINE_MAX 10240
+#define ACCESS_LINE_MAX 16384
 size_t access_format(char out[ACCESS_LINE_MAX], const struct access_line *line, bool json);
 
 #endif

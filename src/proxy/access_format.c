@@ -8,6 +8,8 @@
 #define HOST_SHOWN 256
 #define PATH_SHOWN 1024
 #define NAME_SHOWN 256
+#define AGENT_SHOWN 256
+#define REFERER_SHOWN 512
 #define STATUS_CLIENT_GONE 499
 
 struct line {
@@ -141,6 +143,28 @@ static void put_time(struct line *l, uint64_t wall_ms)
 	put(l, l->json ? "Z\"" : "Z", l->json ? 2 : 1);
 }
 
+static void put_field(struct line *l, const char *key, const struct exchange *x, struct slice name,
+		      size_t max)
+{
+	const struct field *f = head_find(&x->req, name);
+
+	if (f)
+		put_str(l, key, slice_of(f->value.p, MIN(f->value.n, max)));
+}
+
+static struct slice protocol(const struct exchange *x)
+{
+	if (x->peer->h2)
+		return SLICE("HTTP/2");
+	return x->req.minor ? SLICE("HTTP/1.1") : SLICE("HTTP/1.0");
+}
+
+/* The turn may have begun before the head was complete. */
+static uint64_t since(const struct exchange *x, uint64_t us)
+{
+	return us - MIN(x->started_us, us);
+}
+
 size_t access_format(char out[ACCESS_LINE_MAX], const struct access_line *line, bool json)
 {
 	const struct exchange *x = line->x;
@@ -152,14 +176,23 @@ size_t access_format(char out[ACCESS_LINE_MAX], const struct access_line *line, 
 	put_time(&l, line->wall_ms);
 	put_word(&l, "client", forward_client(x));
 	put_word(&l, "scheme", x->peer->tls ? SLICE("https") : SLICE("http"));
+	put_word(&l, "protocol", protocol(x));
+	if (x->peer->tls_version)
+		put_word(&l, "tls", slice_str(x->peer->tls_version));
 	put_int(&l, "status", x->status ? x->status : STATUS_CLIENT_GONE);
 	put_ms(&l, "ms", line->took_us);
+	if (line->sent_us)
+		put_ms(&l, "sent_ms", since(x, line->sent_us));
+	if (line->connect_us)
+		put_ms(&l, "connect_ms", line->connect_us);
+	if (line->head_us)
+		put_ms(&l, "head_ms", since(x, line->head_us));
 	put_int(&l, "in", x->body_in_bytes);
 	put_int(&l, "out", x->body_out_bytes);
 	put_int(&l, "attempts", line->attempts);
 	put_word(&l, "id", slice_str(x->request_id));
 	if (line->upstream)
-		put_name(&l, "app", slice_str(line->upstream));
+		put_name(&l, "upstream", slice_str(line->upstream));
 	if (line->endpoint)
 		put_word(&l, "endpoint", slice_str(line->endpoint));
 	if (line->why)
@@ -167,6 +200,8 @@ size_t access_format(char out[ACCESS_LINE_MAX], const struct access_line *line, 
 	put_str(&l, "method", slice_of(x->req.method.p, MIN(x->req.method.n, METHOD_SHOWN)));
 	put_str(&l, "host", slice_of(x->req.authority.p, MIN(x->req.authority.n, HOST_SHOWN)));
 	put_str(&l, "path", slice_of(x->req.path.p, MIN(x->req.path.n, PATH_SHOWN)));
+	put_field(&l, "agent", x, SLICE("user-agent"), AGENT_SHOWN);
+	put_field(&l, "referer", x, SLICE("referer"), REFERER_SHOWN);
 	l.end += 2;
 	if (json)
 		put(&l, "}", 1);

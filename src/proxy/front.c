@@ -218,6 +218,13 @@ const struct front_stats *front_stats(const struct front *f)
 	return &f->stats;
 }
 
+const struct access_stats *front_log_stats(const struct front *f)
+{
+	static const struct access_stats none;
+
+	return f->access ? access_stats(f->access) : &none;
+}
+
 const struct client_stats *front_client_stats(const struct front *f)
 {
 	return client_stats(f->clients);

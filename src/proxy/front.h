@@ -8,6 +8,7 @@
 #include "http/exchange.h"
 #include "reactor/work.h"
 
+struct access_stats;
 struct front;
 struct endpoint;
 
@@ -80,13 +81,14 @@ struct front_stats {
 	uint64_t ejections, half_open, recoveries; /* endpoints: out, back on trial, in again */
 	uint64_t sticky_hits, sticky_misses; /* requests with a cookie: its endpoint took it, or not */
 	uint64_t probes_passed, probes_failed;	   /* tries */
-	uint64_t log_lines, log_dropped;
 	uint64_t bytes_in, bytes_out; /* content of clients' requests, of responses to them */
 	uint32_t holding, queueing, active; /* queueing: a part of holding */
 	uint32_t upstreams, endpoints;
 	struct histogram duration;	    /* as in upstream_stats */
 };
 const struct front_stats *front_stats(const struct front *f);
+/* All zero without an access log. */
+const struct access_stats *front_log_stats(const struct front *f);
 const struct client_stats *front_client_stats(const struct front *f);
 void front_each_pool(const struct front *f, pool_each_fn *each, void *arg);
 

@@ -429,6 +429,7 @@ static void on_upstream_head(void *arg, const struct head *h)
 	}
 	set_state(r, tunnel ? RELAY_TUNNEL : RELAY_RESPOND);
 	r->head_us = loop_turn_us(r->front->loop);
+	r->connect_us = r->client->connect_us;
 	/* A call's messages come when there are some, as events do. */
 	r->endless = tunnel || is_event_stream(h) || (r->grpc && grpc_is(h));
 	endpoint_answered(r->endpoint, h->status, r->head_us - r->sent_us);
@@ -655,6 +656,9 @@ static void account(struct relay *r, const char *why)
 			.x = r->x,
 			.wall_ms = loop_wall_ms(),
 			.took_us = took_us,
+			.sent_us = r->sent_us,
+			.connect_us = r->connect_us,
+			.head_us = r->head_us,
 			.upstream = u ? u->name : NULL,
 			.endpoint = r->attempts ? r->endpoint_text : NULL,
 			.attempts = r->attempts,
@@ -662,8 +666,6 @@ static void account(struct relay *r, const char *why)
 		};
 
 		access_write(f->access, &line);
-		f->stats.log_lines = access_stats(f->access)->lines;
-		f->stats.log_dropped = access_stats(f->access)->dropped;
 	}
 }
 

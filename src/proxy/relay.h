@@ -56,6 +56,7 @@ struct relay {
 
 	uint64_t sent_us, head_us; /* loop_turn_us() as the last attempt began, and as the response
 				      head came; 0: none did */
+	uint32_t connect_us;	   /* that it waited for a new connection */
 
 	struct list hold_link, endpoint_link;
 	struct packer *packer;	/* encodes the response; NULL: it passes as it is */

@@ -59,6 +59,8 @@ int stream_handshake(struct stream *s, int *events) MUST_CHECK;
 /* Before the handshake: up to <n> bytes of the socket itself, in front of TLS; <peek>: they stay.
  * >0; 0 at end of file; -EAGAIN, or an error. */
 ssize_t stream_read_bare(struct stream *s, void *p, size_t n, bool peek);
+/* After the handshake: "1.2" or "1.3"; NULL of a plain stream. Static text. */
+const char *stream_tls_version(const struct stream *s);
 /* After the handshake: the ALPN protocol chosen ("http/1.1", "h2") or empty. Valid while open. */
 struct slice stream_alpn(const struct stream *s);
 

@@ -396,3 +396,11 @@ struct slice stream_alpn(const struct stream *s)
 {
 	return s->tls ? s->tls->alpn : (struct slice){ 0 };
 }
+
+const char *stream_tls_version(const struct stream *s)
+{
+	if (!s->tls)
+		return NULL;
+	/* The library is out of it once TLS 1.3 has its keys. */
+	return !s->tls->ssl || SSL_version(s->tls->ssl) == TLS1_3_VERSION ? "1.3" : "1.2";
+}
