@@ -19,8 +19,8 @@ struct choice {
 	enum balance balance;
 	struct list ring;
 	uint32_t nweighted; /* of them, with a weight other than 1 */
-	uint64_t turn; /* the last one given */
-	uint64_t random; /* xorshift64*: this needs spread, not secrecy */
+	uint64_t turn;	    /* the last one given */
+	uint64_t random;    /* xorshift64*: this needs spread, not secrecy */
 	struct choice_slot *slots;
 	uint32_t n, cap;
 };

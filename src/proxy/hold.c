@@ -64,8 +64,8 @@ static void count_joined(struct hold *h, struct relay *r)
 		h->nqueued++, f->stats.queueing++;
 	if (r->hold_until_ms)
 		return; /* for a second time: counted, and its time goes on */
-	r->hold_until_ms = loop_now_ms(f->loop) + (r->queues ? h->upstream->policy.queue_ms
-							     : h->upstream->policy.hold_ms);
+	r->hold_until_ms = loop_now_ms(f->loop) +
+			   (r->queues ? h->upstream->policy.queue_ms : h->upstream->policy.hold_ms);
 	if (r->queues)
 		h->queued++, f->stats.queued++;
 	else

@@ -11,7 +11,7 @@ struct upstream;
 
 struct hold {
 	struct upstream *upstream;
-	struct list queue; /* relays */
+	struct list queue;   /* relays */
 	uint32_t n, nqueued; /* the latter came while all were at their limit */
 	uint64_t bytes;
 	uint64_t queued, queue_timeouts, queue_refused;

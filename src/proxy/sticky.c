@@ -111,7 +111,8 @@ void sticky_answer(struct relay *r, struct head *out)
 
 	if (e == r->endpoint || (e && endpoint_is_in(e)))
 		return;
-	snprintf(f->cookie, sizeof(f->cookie), "%.64s=%016" PRIx64 "; Path=/; HttpOnly; SameSite=Lax%s",
+	snprintf(f->cookie, sizeof(f->cookie),
+		 "%.64s=%016" PRIx64 "; Path=/; HttpOnly; SameSite=Lax%s",
 		 r->upstream->policy.sticky, r->endpoint->sticky_id,
 		 forward_is_https(&f->forward, r->x) ? "; Secure" : "");
 	/* Without room for it the client is sent anywhere the next time: no reason to fail. */

@@ -68,8 +68,8 @@ static void adopt_policy(struct upstream *u, const struct upstream_policy *p)
 	if (u->policy.rate && !u->front->rates)
 		u->front->rates = rate_table_create();
 	if (u->policy.users.n && !u->front->auth)
-		u->front->auth = basic_auth_create(u->front->loop, u->front->work,
-						   &u->front->stats);
+		u->front->auth =
+			basic_auth_create(u->front->loop, u->front->work, &u->front->stats);
 }
 
 struct upstream *upstream_create(struct front *f, const char *name,

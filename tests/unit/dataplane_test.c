@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include "asker.h"
 #include "control/dataplane.h"
 #include "door.h"
 #include "reactor/deadline.h"
@@ -14,59 +15,8 @@ struct world {
 	struct loop *loop;
 	struct front *front;
 	struct dataplane *d;
-	struct exchange x;
-	bool over;
+	struct asker asker;
 };
-
-/* ---- a client that asks once ---- */
-
-static struct world *world_of(struct exchange *x)
-{
-	return CONTAINER_OF(x, struct world, x);
-}
-
-static int on_respond(struct exchange *x, const struct head *h, bool end)
-{
-	x->status = h->status;
-	x->responded = true;
-	world_of(x)->over = end;
-	return 0;
-}
-
-static size_t on_write(struct exchange *x, const struct iovec *iov, int n)
-{
-	size_t total = 0;
-
-	(void)x;
-	for (int i = 0; i < n; i++)
-		total += iov[i].iov_len;
-	return total;
-}
-
-static void on_end(struct exchange *x, const struct head *trailers)
-{
-	(void)trailers;
-	world_of(x)->over = true;
-}
-
-static const struct exchange_ops ops = { .respond = on_respond, .write = on_write, .end = on_end };
-
-static void ask(struct world *w)
-{
-	static const struct exchange_peer peer = { .addr = { .text = "127.0.0.1:1" } };
-
-	w->x = (struct exchange){ .ops = &ops, .loop = w->loop, .peer = &peer };
-	head_init(&w->x.req);
-	w->x.req.method = SLICE("GET");
-	w->x.req.method_id = METHOD_GET;
-	w->x.req.scheme = SLICE("http");
-	w->x.req.authority = SLICE(HOST);
-	w->x.req.path = SLICE("/");
-	w->x.req.minor = 1;
-	w->over = false;
-	front_request(w->front, &w->x);
-	w->x.events->body_end(w->x.arg, NULL);
-}
 
 /* ---- the world ---- */
 
@@ -89,6 +39,12 @@ static void on_drained(void *arg, const struct endpoint_ref *ref)
 	(void)ref;
 }
 
+static void ask(struct world *w)
+{
+	asker_init(&w->asker, w->loop, HOST, "/");
+	asker_ask(&w->asker, w->front);
+}
+
 static void on_stop(void *arg)
 {
 	loop_stop(arg);
@@ -108,7 +64,9 @@ static int set_up(void **state)
 {
 	static const struct dataplane_reports reports = { on_failed, on_recovered, on_drained };
 	static struct world w;
-	struct dataplane_config c = { .request_drain_ms = 1000, .tunnel_drain_ms = 1000, .reports = &reports };
+	struct dataplane_config c = { .request_drain_ms = 1000,
+				      .tunnel_drain_ms = 1000,
+				      .reports = &reports };
 	struct front_config front;
 
 	memset(&w, 0, sizeof(w));
@@ -116,7 +74,9 @@ static int set_up(void **state)
 	assert_int_equal(loop_create(&w.loop, NULL), 0);
 	c.loop = w.loop;
 	w.d = dataplane_create(&c);
-	assert_int_equal(front_create(&w.front, w.loop, NULL, &front, &dataplane_front_reports, w.d, NULL), 0);
+	assert_int_equal(
+		front_create(&w.front, w.loop, NULL, &front, &dataplane_front_reports, w.d, NULL),
+		0);
 	dataplane_start(w.d, w.front);
 	*state = &w;
 	return 0;
@@ -173,9 +133,9 @@ static void suspicion_moves_what_waits(void **state)
 	tcp_read_until(second, text, sizeof(text), "\r\n\r\n");
 	tcp_send(second, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
 	pass(w, 5);
-	assert_true(w->over);
-	assert_int_equal(w->x.status, 200);
-	w->x.events->closed(w->x.arg, NULL);
+	assert_true(w->asker.over);
+	assert_int_equal(w->asker.x.status, 200);
+	asker_close(&w->asker, NULL);
 	close(first);
 	close(second);
 	close(listeners[0]);
@@ -226,12 +186,13 @@ static void targets_change_in_place(void **state)
 	tcp_read_until(conn, text, sizeof(text), "\r\n\r\n");
 	/* It is not named any more, but has something in hand. */
 	lead(w, "http://127.0.0.1:1,weight=7", "http://127.0.0.1:2");
-	snprintf(want, sizeof(want), "%s x1 draining, 127.0.0.1:1 x7 in, 127.0.0.1:2 x1 in", at.text);
+	snprintf(want, sizeof(want), "%s x1 draining, 127.0.0.1:1 x7 in, 127.0.0.1:2 x1 in",
+		 at.text);
 	assert_string_equal(endpoints(w), want);
 	tcp_send(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
 	pass(w, 5);
-	assert_int_equal(w->x.status, 200);
-	w->x.events->closed(w->x.arg, NULL);
+	assert_int_equal(w->asker.x.status, 200);
+	asker_close(&w->asker, NULL);
 	assert_string_equal(endpoints(w), "127.0.0.1:1 x7 in, 127.0.0.1:2 x1 in");
 	/* Named again while it drains: a new one. The limit ends what it had. */
 	lead(w, url, NULL);
@@ -244,9 +205,9 @@ static void targets_change_in_place(void **state)
 	pass(w, 1200);
 	snprintf(want, sizeof(want), "%s x1 in", at.text);
 	assert_string_equal(endpoints(w), want);
-	assert_true(w->over);
-	assert_int_equal(w->x.status, 502);
-	w->x.events->closed(w->x.arg, NULL);
+	assert_true(w->asker.over);
+	assert_int_equal(w->asker.x.status, 502);
+	asker_close(&w->asker, NULL);
 	close(conn);
 	close(listener);
 }

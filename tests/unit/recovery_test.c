@@ -8,11 +8,11 @@
 
 #include "door_talk.h"
 
-#define UPGRADE                                              \
-	"GET /ws HTTP/1.1\r\nHost: " DOOR_HOST "\r\n"        \
+#define UPGRADE                                       \
+	"GET /ws HTTP/1.1\r\nHost: " DOOR_HOST "\r\n" \
 	"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-#define SWITCHING                                                        \
-	"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"    \
+#define SWITCHING                                                     \
+	"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n" \
 	"Upgrade: websocket\r\n\r\n"
 
 #define OK_CLOSE "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
@@ -301,12 +301,9 @@ static void with_a_tunnel(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_at_a_time),
-		cmocka_unit_test(longer_after_a_failure),
-		cmocka_unit_test(alone_with_hold),
-		cmocka_unit_test(alone_without),
-		cmocka_unit_test(alone_and_down_again),
-		cmocka_unit_test(slow),
+		cmocka_unit_test(one_at_a_time),	cmocka_unit_test(longer_after_a_failure),
+		cmocka_unit_test(alone_with_hold),	cmocka_unit_test(alone_without),
+		cmocka_unit_test(alone_and_down_again), cmocka_unit_test(slow),
 		cmocka_unit_test(with_a_tunnel),
 	};
 
