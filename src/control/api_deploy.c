@@ -299,7 +299,8 @@ static void on_sealed(void *arg, struct pairs *policy)
 		deploy_step(d, NULL);
 }
 
-static void deploy_begin(struct command *cmd, const struct app_spec *spec)
+/* <kept>: the policy that omitted members keep. */
+static void deploy_begin(struct command *cmd, const struct app_spec *spec, const struct pairs *kept)
 {
 	struct deploy *d = xcalloc(1, sizeof(*d));
 	struct pairs policy;
@@ -311,7 +312,7 @@ static void deploy_begin(struct command *cmd, const struct app_spec *spec)
 	cmd->state_free = deploy_free;
 	policy = d->spec.policy;
 	d->spec.policy = (struct pairs){ 0 };
-	d->seal = policies_seal(cmd->control->work, &policy, on_sealed, d, &rc);
+	d->seal = policies_seal(cmd->control->work, &policy, kept, on_sealed, d, &rc);
 	if (rc) {
 		reply_field(cmd->r, "Retry-After", "5");
 		reply_problem(cmd->r, 503, "Busy", "too many passwords are being hashed");
@@ -335,6 +336,7 @@ static void deploy(struct api_request *r, const char *name, const struct json *j
 	const struct app *app = cluster_app(deployer_cluster(c->deployer), name);
 	const struct release *base = base_of(app);
 	struct wish w = { .spec = { .replicas = 1, .port = PORT_DEFAULT } };
+	const struct pairs none = { 0 };
 	struct command *cmd;
 	struct err err;
 
@@ -344,7 +346,7 @@ static void deploy(struct api_request *r, const char *name, const struct json *j
 		api_invalid(r, &err);
 	} else if ((cmd = command_begin(r, on_deployed))) {
 		cmd->text = xstrdup(name);
-		deploy_begin(cmd, &w.spec);
+		deploy_begin(cmd, &w.spec, base ? &base->spec.policy : &none);
 	}
 	wish_fini(&w);
 }

@@ -261,7 +261,8 @@ static void write_begin(struct api_request *r, struct write *w)
 	cmd->state = w;
 	cmd->state_free = write_free;
 	cmd->text = xstrdup(w->domain);
-	w->seal = policies_seal(cmd->control->work, &changes, on_sealed, w, &rc);
+	w->seal = policies_seal(cmd->control->work, &changes,
+				policy_now(cmd->control, w->domain), on_sealed, w, &rc);
 	if (rc) {
 		reply_field(r, "Retry-After", "5");
 		reply_problem(r, 503, "Busy", "too many passwords are being hashed");

@@ -87,14 +87,16 @@ int policies_read(struct pairs *changes, const struct pairs *base, const struct 
 
 struct policies_seal {
 	struct work_job job;
-	struct pairs policy;
+	struct pairs policy, current;
 	void (*done)(void *arg, struct pairs *policy); /* NULL: cancelled */
 	void *arg;
 };
 
 static void run_seal(struct work_job *job)
 {
-	basic_auth_seal(&CONTAINER_OF(job, struct policies_seal, job)->policy);
+	struct policies_seal *s = CONTAINER_OF(job, struct policies_seal, job);
+
+	basic_auth_seal(&s->policy, &s->current);
 }
 
 static void on_sealed(struct work_job *job)
@@ -105,10 +107,12 @@ static void on_sealed(struct work_job *job)
 		s->done(s->arg, &s->policy);
 	else
 		pairs_fini(&s->policy);
+	pairs_fini(&s->current);
 	free(s);
 }
 
 struct policies_seal *policies_seal(struct work *w, struct pairs *take_policy,
+				    const struct pairs *current,
 				    void (*done)(void *arg, struct pairs *policy), void *arg,
 				    int *rc)
 {
@@ -123,12 +127,14 @@ struct policies_seal *policies_seal(struct work *w, struct pairs *take_policy,
 	s->job.run = run_seal;
 	s->job.done = on_sealed;
 	s->policy = *take_policy;
+	pairs_copy(&s->current, current);
 	s->done = done;
 	s->arg = arg;
 	*rc = work_submit(w, &s->job);
 	if (*rc == 0)
 		return s;
 	pairs_fini(&s->policy);
+	pairs_fini(&s->current);
 	free(s);
 	return NULL;
 }

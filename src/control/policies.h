@@ -16,9 +16,11 @@ int policies_read(struct pairs *changes, const struct pairs *base, const struct 
 struct policies_seal;
 
 /* <done> gets <take_policy> without a password in clear, its own to pairs_fini(); from within this
- * call when there was none. Returns what policies_seal_cancel() takes, until <done> was called;
+ * call when there was none. A password that <current> (borrowed for the call) has the hash of keeps
+ * that one. Returns what policies_seal_cancel() takes, until <done> was called;
  * NULL: it was already. -EBUSY in <*rc>: nothing will be called, and <take_policy> is gone. */
 struct policies_seal *policies_seal(struct work *w, struct pairs *take_policy,
+				    const struct pairs *current,
 				    void (*done)(void *arg, struct pairs *policy), void *arg,
 				    int *rc);
 /* <done> will not be called. NULL is fine. */

@@ -269,26 +269,40 @@ static bool is_users(const struct pair *p)
 	return strcmp(p->key, "basic-auth") == 0;
 }
 
+/* The hash of the user in <users>, lines of "name:hash"; the caller's to free(). NULL: no user. */
+static char *find_hash(const char *users, struct slice name)
+{
+	struct slice rest = slice_str(users), line, hash;
+
+	while ((line = policy_line(&rest)).p)
+		if (slice_eq(slice_split(line, ':', &hash), name))
+			return slice_dup(hash);
+	return NULL;
+}
+
 /* "name:password" or "name:hash", one a line. */
-static void seal_line(struct buf *out, struct slice line)
+static void seal_line(struct buf *out, struct slice line, const char *current)
 {
 	struct slice password, name = slice_split(line, ':', &password);
+	char *text = slice_dup(password), *known = find_hash(current, name);
 	char hash[PASSWORD_HASH_MAX];
-	char *text = slice_dup(password);
+	const char *kept = "!"; /* nobody's: a password that crypt(3) cannot take */
 
 	if (out->len)
 		buf_append_str(out, "\n");
 	if (password_is_hash(text))
-		buf_append_slice(out, line);
+		kept = text;
+	else if (known && password_check(password, known))
+		kept = known;
 	else if (password_hash(password, hash) == 0)
-		buf_printf(out, "%.*s:%s", SLICE_ARG(name), hash);
-	else
-		buf_printf(out, "%.*s:!", SLICE_ARG(name)); /* a hash of nothing */
+		kept = hash;
+	buf_printf(out, "%.*s:%s", SLICE_ARG(name), kept);
 	crypto_wipe(text, strlen(text));
 	free(text);
+	free(known);
 }
 
-void basic_auth_seal(struct pairs *policy)
+void basic_auth_seal(struct pairs *policy, const struct pairs *current)
 {
 	for (size_t i = 0; i < policy->n; i++) {
 		struct pair *p = &policy->items[i];
@@ -299,7 +313,7 @@ void basic_auth_seal(struct pairs *policy)
 			continue;
 		buf_init(&out, 0);
 		while ((line = policy_line(&rest)).p)
-			seal_line(&out, line);
+			seal_line(&out, line, pairs_get(current, p->key));
 		crypto_wipe((char *)p->value, strlen(p->value));
 		free((char *)p->value);
 		p->value = buf_steal(&out);

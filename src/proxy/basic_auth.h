@@ -27,9 +27,9 @@ enum basic_auth_result basic_auth_check(struct basic_auth *a, const struct upstr
 /* <r> does not wait any more. */
 void basic_auth_forget(struct relay *r);
 
-/* Makes hashes of the passwords that are in clear in the policy's value. Slow on purpose: for the
- * work thread. */
-void basic_auth_seal(struct pairs *policy);
+/* Makes hashes of the passwords that are in clear in the policy's value; one that is right in
+ * <current> stays, so that the same again is no change. Slow on purpose: for the work thread. */
+void basic_auth_seal(struct pairs *policy, const struct pairs *current);
 /* Is there nothing to do for it? */
 bool basic_auth_is_sealed(const struct pairs *policy);
 

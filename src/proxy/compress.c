@@ -98,13 +98,16 @@ static bool is_compressible(const struct head *h)
 		"image/vnd.microsoft.icon",
 		"application/vnd.ms-fontobject",
 	};
+	static const struct slice grpc = SLICE("application/grpc");
 	const struct field *f = head_field(h, FIELD_CONTENT_TYPE);
 	struct slice params, type;
 
 	if (!f)
 		return false;
 	type = slice_trim(slice_split(f->value, ';', &params));
-	if (slice_eq_nocase(type, SLICE("text/event-stream")))
+	/* Whatever its messages are written in, gRPC frames and compresses them itself. */
+	if (slice_eq_nocase(type, SLICE("text/event-stream")) ||
+	    (type.n >= grpc.n && slice_eq_nocase(slice_of(type.p, grpc.n), grpc)))
 		return false;
 	return (type.n > 5 && slice_eq_nocase(slice_of(type.p, 5), SLICE("text/"))) ||
 	       (type.n > 5 && slice_eq_nocase(slice_of(type.p + type.n - 5, 5), SLICE("+json"))) ||

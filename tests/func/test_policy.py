@@ -84,6 +84,14 @@ def test_passwords_are_kept_as_hashes_and_shown_to_nobody(front, route):
     assert "hunter2" not in front.process.text() and "$y$" not in front.process.text()
 
 
+def test_the_same_password_again_is_no_change(front):
+    args = ("route", "add", "twice.example.test", "http://127.0.0.1:1", "--policy", "basic-auth=alice:hunter2")
+    front.run(*args)
+    front.run(*args)
+    r = front.run(*args[:-1], "basic-auth=alice:hunter3", check=False)
+    assert r.returncode == 1 and "with other policies" in r.stderr
+
+
 def test_policies_survive_a_restart(new_cluster):
     up = Upstream(ok())
     c = new_cluster("--docker-host", "none")

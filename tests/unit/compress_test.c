@@ -82,6 +82,7 @@ static const struct {
 	{ "who knows", "GET", "", 200, "Content-Type: application/octet-stream\r\n", false },
 	{ "no type", "GET", "", 200, "", false },
 	{ "an event stream", "GET", "", 200, "Content-Type: text/event-stream\r\n", false },
+	{ "gRPC", "POST", "", 200, "Content-Type: application/grpc+json\r\n", false },
 	{ "HEAD", "HEAD", "", 200, HTML, false },
 	{ "nothing", "GET", "", 204, HTML, false },
 	{ "a part", "GET", "", 206, HTML "Content-Range: bytes 0-9/100\r\n", false },

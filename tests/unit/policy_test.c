@@ -220,7 +220,7 @@ static void test_listing(void **state)
 
 static void test_seal(void **state)
 {
-	struct pairs p = { 0 };
+	struct pairs p = { 0 }, none = { 0 }, again = { 0 };
 	char *first;
 
 	(void)state;
@@ -228,14 +228,23 @@ static void test_seal(void **state)
 	assert_true(basic_auth_is_sealed(&p));
 	pairs_add(&p, SLICE("basic-auth"), SLICE("alice:hunter2\nbob:with:colon\n"));
 	assert_false(basic_auth_is_sealed(&p));
-	basic_auth_seal(&p);
+	basic_auth_seal(&p, &none);
 	assert_true(basic_auth_is_sealed(&p));
 	assert_null(strstr(p.items[1].value, "hunter2"));
 	assert_non_null(strstr(p.items[1].value, "alice:$y$"));
 	assert_non_null(strstr(p.items[1].value, "\nbob:$y$"));
 	first = strdup(p.items[1].value);
-	basic_auth_seal(&p);
+	basic_auth_seal(&p, &none);
 	CHECK_STR("a hash stays", p.items[1].value, first);
+	pairs_add(&again, SLICE("basic-auth"), SLICE("alice:hunter2\nbob:with:colon\n"));
+	basic_auth_seal(&again, &p);
+	CHECK_STR("the same password is no change", again.items[0].value, first);
+	pairs_fini(&again);
+	pairs_add(&again, SLICE("basic-auth"), SLICE("alice:hunter3\nbob:with:colon\n"));
+	basic_auth_seal(&again, &p);
+	assert_string_not_equal(again.items[0].value, first);
+	CHECK_STR("the other's stays", strstr(again.items[0].value, "\nbob:"), strstr(first, "\nbob:"));
+	pairs_fini(&again);
 	free(first);
 	pairs_fini(&p);
 }
