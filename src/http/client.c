@@ -41,6 +41,7 @@ int client_pool_create(struct client_pool **out, struct loop *l, uint32_t max, s
 		  max < UINT32_MAX / 2 ? 2 * max : max, MIN(max, IDLE_OBJECTS_MAX));
 	pool_init(&p->streams, "upstream streams", sizeof(struct client_h2), STREAMS_MAX,
 		  IDLE_OBJECTS_MAX);
+	h2_mem_init(&p->h2_memory);
 	*out = p;
 	return 0;
 }
@@ -56,6 +57,8 @@ static void pool_free(void *arg)
 	pool_fini(&p->h2_blocks);
 	pool_fini(&p->conns);
 	pool_fini(&p->streams);
+	h2_mem_fini(&p->h2_memory);
+	free(p->h2_input);
 	free(p);
 }
 

@@ -89,7 +89,8 @@ void client_pool_user_timeout(struct client_pool *p, uint32_t ms);
  * at once and client_end() does nothing). Upgrade: <h>->protocol set; after head() with status 101
  * the connection is a tunnel: client_write() and body() carry raw bytes, client_end() closes our
  * half, end() says that the upstream closed its half, and client_close() ends it. -EMSGSIZE: head
- * over 48 KiB; -ENOMEM; -ENOTCONN: the connection is not usable any more. An answer that comes
+ * over 48 KiB; -ENOMEM; -ENOTCONN: the connection is not usable any more; -EOPNOTSUPP (also as a
+ * failure's): a stream takes no such upgrade. An answer that comes
  * before the request is complete is delivered as usual: what is written after its end() is dropped.
  */
 static inline int client_request(struct client *c, const struct head *h, uint8_t body,

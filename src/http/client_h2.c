@@ -118,6 +118,8 @@ static int h2_request(struct client *client, const struct head *h, uint8_t body,
 
 	if (c->id || !conn)
 		return -ENOTCONN;
+	if (h->protocol.n && !slice_eq_nocase(h->protocol, SLICE("websocket")))
+		return -EOPNOTSUPP;
 	c->method_id = h->method_id;
 	c->body = body;
 	c->left = length;

@@ -11,6 +11,7 @@
 #include "http/client_inner.h"
 #include "http/h2_head.h"
 #include "http/outbox.h"
+#include "http/websocket.h"
 #include "reactor/deadline.h"
 
 /* Streams of one connection, if the peer allows as many: more would share one congestion window and
@@ -108,7 +109,7 @@ struct client_h2 {
 	struct deadline deadline;
 	struct loop_task turn;
 	struct loop_reap reap;
-	char accept[29]; /* Sec-WebSocket-Accept, for a client that asked by HTTP/1.1 */
+	char accept[WEBSOCKET_ACCEPT_BYTES + 1]; /* to the key that came with the request, or "" */
 };
 
 /* ---- streams, client_h2.c ---- */

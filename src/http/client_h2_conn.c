@@ -132,6 +132,8 @@ static int open_connection(struct client_group *g, struct client_h2_conn **out)
 
 	if (!conn)
 		return -ENOMEM;
+	if (!p->h2_input)
+		p->h2_input = xcalloc(1, CLIENT_H2_BLOCK_BYTES);
 	*conn = (struct client_h2_conn){ .pool = p, .group = g, .state = H2_CONNECTING };
 	rc = client_h2_session_open(conn);
 	if (rc == 0)
@@ -342,18 +344,12 @@ static void do_connect(struct client_h2_conn *conn)
 
 static void receive(struct client_h2_conn *conn)
 {
-	uint8_t *block = pool_get(&conn->pool->h2_blocks);
-	ssize_t n;
+	uint8_t *input = conn->pool->h2_input;
+	ssize_t n = stream_read(&conn->stream, input, CLIENT_H2_BLOCK_BYTES);
 	int rc = 0;
 
-	if (!block) {
-		fail(conn, -ENOMEM, "out of buffers");
-		return;
-	}
-	n = stream_read(&conn->stream, block, CLIENT_H2_BLOCK_BYTES);
 	if (n > 0)
-		rc = client_h2_receive(conn, block, (size_t)n);
-	pool_put(&conn->pool->h2_blocks, block);
+		rc = client_h2_receive(conn, input, (size_t)n);
 	if (n == 0)
 		fail(conn, -ECONNRESET, "upstream closed the connection");
 	else if (n < 0 && n != -EAGAIN)

@@ -112,6 +112,9 @@ static void settle_connect(struct client_h2 *c, struct head *h)
 	h->protocol = SLICE("websocket");
 	h->body = BODY_NONE;
 	h->has_length = false;
+	head_add(h, FIELD_UPGRADE, h->protocol);
+	if (c->accept[0])
+		head_add_other(h, SLICE("Sec-WebSocket-Accept"), slice_str(c->accept));
 }
 
 static void take_head(struct client_h2 *c, struct head *h)
@@ -348,6 +351,24 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
 
 /* ---- requests ---- */
 
+/* An upgrade of HTTP/1.1 as extended CONNECT has it (RFC 8441 §5): without the key, whose proof is
+ * ours to give. */
+static void without_key(struct client_h2 *c, struct h2_head_out *out)
+{
+	static const struct slice name = SLICE("sec-websocket-key");
+	size_t to = 0;
+
+	for (size_t i = 0; i < out->n; i++) {
+		const nghttp2_nv *nv = &out->nv[i];
+
+		if (slice_eq_nocase(slice_of(nv->name, nv->namelen), name))
+			websocket_accept(slice_of(nv->value, nv->valuelen), c->accept);
+		else
+			out->nv[to++] = *nv;
+	}
+	out->n = to;
+}
+
 int client_h2_submit(struct client_h2 *c, const struct head *h, uint64_t length)
 {
 	const struct write_framing f = { .body = c->body, .length = length };
@@ -356,6 +377,8 @@ int client_h2_submit(struct client_h2 *c, const struct head *h, uint64_t length)
 	int32_t id;
 
 	h2_head_request(&out, h, &f);
+	if (c->connect)
+		without_key(c, &out);
 	/* What is in <out> is copied before this returns. */
 	id = nghttp2_submit_request(c->conn->session, NULL, out.nv, out.n,
 				    c->request_done ? NULL : &content, c);
@@ -454,7 +477,8 @@ int client_h2_session_open(struct client_h2_conn *conn)
 	int rc = -1;
 
 	if (cb && options)
-		rc = nghttp2_session_client_new2(&conn->session, cb, conn, options);
+		rc = nghttp2_session_client_new3(&conn->session, cb, conn, options,
+						 &conn->pool->h2_memory.functions);
 	if (rc == 0)
 		rc = nghttp2_submit_settings(conn->session, 0, settings, ARRAY_LEN(settings));
 	if (rc == 0)

@@ -4,6 +4,7 @@
 #define TEMPS_HTTP_CLIENT_INNER_H
 
 #include "http/client.h"
+#include "http/h2_mem.h"
 #include "http/inbox.h"
 #include "reactor/stream.h"
 
@@ -24,6 +25,8 @@ struct client_pool {
 	struct list idle; /* struct client_idle, the last used in front */
 	struct pool clients, heads, blocks, big_blocks;
 	struct pool conns, streams, h2_blocks; /* of HTTP/2 */
+	struct h2_mem h2_memory;
+	uint8_t *h2_input; /* for the length of one read; NULL before the first connection */
 	struct client_stats stats;
 	uint32_t user_timeout_ms;
 	struct head trailers; /* scratch for the length of one end() */

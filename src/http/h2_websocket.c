@@ -4,6 +4,7 @@
  * 4.1). */
 #include "http/fields.h"
 #include "http/h2_inner.h"
+#include "http/websocket.h"
 #include "reactor/crypto.h"
 
 #define KEY_BYTES 16
@@ -49,19 +50,9 @@ void h2_websocket_request(struct h2_stream *s)
 
 bool h2_websocket_accepted(const struct h2_stream *s, const struct head *h)
 {
-	static const char suffix[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 	const struct field *accept = head_find(h, SLICE("Sec-WebSocket-Accept"));
-	uint8_t digest[20];
-	struct buf text;
-	bool same;
+	char want[WEBSOCKET_ACCEPT_BYTES + 1];
 
-	buf_init(&text, 256);
-	buf_append_str(&text, s->ws_key);
-	buf_append_str(&text, suffix);
-	crypto_sha1(buf_slice(&text), digest);
-	buf_clear(&text);
-	text_base64(&text, digest, sizeof(digest), false);
-	same = accept && slice_eq(accept->value, buf_slice(&text));
-	buf_fini(&text);
-	return same;
+	websocket_accept(slice_str(s->ws_key), want);
+	return accept && slice_eq(accept->value, slice_str(want));
 }

@@ -261,6 +261,11 @@ static void count_retry(struct relay *r, struct endpoint *e)
 	r->front->stats.retries++;
 }
 
+static void no_tunnel(struct relay *r)
+{
+	answer(r, 501, "What serves this takes no tunnels of this kind.");
+}
+
 /* Finds an endpoint that takes the request. */
 static void choose(struct relay *r)
 {
@@ -283,6 +288,10 @@ static void choose(struct relay *r)
 		}
 		if (failure.rc == -EMSGSIZE) {
 			answer(r, 431, "The request's header is too large to pass on.");
+			return;
+		}
+		if (failure.rc == -EOPNOTSUPP) {
+			no_tunnel(r);
 			return;
 		}
 		if (!retry_fault(&failure, &fault)) {
@@ -554,7 +563,7 @@ static void on_upstream_failed(void *arg, const struct client_failure *failure)
 	} else if (verdict_on(r, &f) != RETRY_NEVER) {
 		again(r, e, &f);
 	} else if (f.rc == -EOPNOTSUPP) {
-		answer(r, 501, "What serves this takes no tunnels of this kind.");
+		no_tunnel(r);
 	} else if (f.rc == -ETIME || f.rc == -ETIMEDOUT) {
 		answer(r, 504, "What serves this did not answer in time.");
 	} else {

@@ -172,12 +172,13 @@ static int open_door(struct child *c, const struct door_config *config, struct e
 	policy.hold_ms = config->hold_ms;
 	policy.head_ms = config->head_ms;
 	server_config_default(&server);
-	server.h2c = config->h2c;
 	front_config_default(&front);
 	front.access_log = config->access_log;
 	front.https_port = config->https_port;
 	if (config->hold_max)
 		front.hold_max = config->hold_max;
+	if (config->wait_ms)
+		front.limits.head_ms = front.limits.idle_ms = config->wait_ms;
 	rc = loop_create(&c->loop, err);
 	if (rc == 0)
 		rc = work_create(&c->work, c->loop, "work", 64, err);

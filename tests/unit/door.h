@@ -17,11 +17,11 @@ struct door_config {
 	struct upstream_policy policy;	/* and these three: */
 	bool hold;
 	uint32_t hold_ms, hold_max, head_ms;	/* 0: the default */
+	uint32_t wait_ms;		/* for a response's head and between pieces of it; 0: the default */
 	const char *access_log;
 	const char *cert_pem, *key_pem;	/* files: listen with TLS */
 	uint16_t https_port;
 	uint16_t port;			/* to listen on; 0: any */
-	bool h2c;			/* understand HTTP/2 with prior knowledge */
 	bool quiet;			/* no timer that looks for commands: for counting; a signal brings them */
 };
 

@@ -40,10 +40,10 @@ static void accept_peer(struct world *w, struct peer *p)
 	peer_open(p, fd, some, 1);
 }
 
-/* A front door with one endpoint, and calls of all clients under way there. */
-static void start(struct world *w, unsigned calls)
+/* A front door with one endpoint, and calls of the first clients under way there. */
+static void begin(struct world *w, unsigned calls)
 {
-	memset(w, 0, sizeof(*w));
+	memset(&w->peer, 0, sizeof(w->peer));
 	w->config.nendpoints = 1;
 	w->config.policy.protocol = PROTOCOL_H2C;
 	w->listener = tcp_listen(&w->config.endpoints[0]);
@@ -56,6 +56,12 @@ static void start(struct world *w, unsigned calls)
 			accept_peer(w, &w->peer);
 		PLAY_UNTIL(&w->peer, w->peer.nstreams == i + 1);
 	}
+}
+
+static void start(struct world *w, unsigned calls)
+{
+	memset(w, 0, sizeof(*w));
+	begin(w, calls);
 }
 
 static void stop(struct world *w)
@@ -223,6 +229,33 @@ static void drained(void **state)
 	stop(&w);
 }
 
+/* Calls have deadlines of their own; a policy's limit counts all the same, others' limits always. */
+static void silence(void **state)
+{
+	struct world w;
+
+	(void)state;
+	memset(&w, 0, sizeof(w));
+	w.config.wait_ms = 100;
+	begin(&w, 1);
+	tcp_send(w.clients[1], "GET /x HTTP/1.1\r\nHost: " DOOR_HOST "\r\n\r\n");
+	expect(w.clients[1], "HTTP/1.1 504 ");
+	peer_answer(&w.peer, peer_request(&w.peer, 0), "200", "content-type", "application/grpc",
+		    "wor", 3, true);
+	expect(w.clients[0], "wor");
+	tcp_send(w.clients[2], "GET /x HTTP/1.1\r\nHost: " DOOR_HOST "\r\n\r\n");
+	expect(w.clients[2], "HTTP/1.1 504 ");
+	peer_request(&w.peer, 0)->trailer_name = "grpc-status";
+	peer_request(&w.peer, 0)->trailer_value = "0";
+	peer_continue(&w.peer, peer_request(&w.peer, 0), "ld", 2, false);
+	expect(w.clients[0], "grpc-status: 0\r\n");
+	stop(&w);
+	w.config.head_ms = 100;
+	begin(&w, 1);
+	expect(w.clients[0], "grpc-status: 4\r\n");
+	stop(&w);
+}
+
 static void no_tunnel(void **state)
 {
 	struct world w;
@@ -249,6 +282,7 @@ int main(void)
 		cmocka_unit_test(a_lost_connection_is_one_fault),
 		cmocka_unit_test(others_are_cut),
 		cmocka_unit_test(drained),
+		cmocka_unit_test(silence),
 		cmocka_unit_test(no_tunnel),
 	};
 
