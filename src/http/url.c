@@ -11,6 +11,17 @@ static int hex_digit(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+bool url_decode_byte(struct slice in, char *c)
+{
+	int high = in.n > 2 ? hex_digit(in.p[1]) : -1;
+	int low = high >= 0 ? hex_digit(in.p[2]) : -1;
+
+	if (low < 0)
+		return false;
+	*c = (char)(high << 4 | low);
+	return true;
+}
+
 int url_decode(struct slice in, char *out, size_t size, size_t *n)
 {
 	size_t len = 0;
@@ -19,12 +30,8 @@ int url_decode(struct slice in, char *out, size_t size, size_t *n)
 		char c = in.p[i];
 
 		if (c == '%') {
-			int high = in.n - i > 2 ? hex_digit(in.p[i + 1]) : -1;
-			int low = high >= 0 ? hex_digit(in.p[i + 2]) : -1;
-
-			if (low < 0)
+			if (!url_decode_byte(slice_of(in.p + i, in.n - i), &c))
 				return -EINVAL;
-			c = (char)(high << 4 | low);
 			i += 2;
 		}
 		if (c == '\0')

@@ -8,6 +8,8 @@
  * escape, %00 or a raw NUL; -ENAMETOOLONG. <out> may be the very bytes of <in>, if one more follows
  * them. */
 int url_decode(struct slice in, char *out, size_t size, size_t *n) MUST_CHECK;
+/* The byte that the escape ("%2f") at the beginning of <in> stands for; false: there is none. */
+bool url_decode_byte(struct slice in, char *c);
 /* The raw value of the first parameter called <name> in a query without '?': -ENOENT. A name
  * without '=' has an empty value. */
 int url_query(struct slice query, struct slice name, struct slice *value) MUST_CHECK;

@@ -9,6 +9,7 @@
 #include "proxy/basic_auth.h"
 #include "proxy/endpoint.h"
 #include "proxy/front_inner.h"
+#include "proxy/path.h"
 #include "proxy/relay.h"
 
 #define MAX_RELAYS (1u << 20) /* connections are capped before; HTTP/2 brings many streams each */
@@ -127,10 +128,10 @@ bool front_has_host(const struct front *f, struct slice host)
 
 static struct route *find_route(struct front *f, const struct exchange *x)
 {
-	char host[TABLE_HOST_MAX + 1];
+	char host[TABLE_HOST_MAX + 1], path[HEAD_MAX_TARGET];
 	size_t n = host_fold(x->req.authority, host);
 
-	return n ? table_find(&f->table, host, n, x->req.path) : NULL;
+	return n ? table_find(&f->table, host, n, path_plain(x->req.path, path)) : NULL;
 }
 
 void front_count_error(struct front *f, const struct exchange *x)

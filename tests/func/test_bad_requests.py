@@ -16,6 +16,7 @@ def front(tmp_path_factory):
     c.start("--docker-host", "none")
     c.up = Upstream(ok())
     c.run("route", "add", HOST, c.up.at)
+    c.run("route", "add", f"{HOST}/private", c.up.at, "--policy", "deny=127.0.0.0/8")
     yield c
     c.up.close()
     c.close()
@@ -84,6 +85,19 @@ def test_absolute_form_names_the_host(front):
 def test_http_10_client(front):
     out = front.raw(HOST, f"GET / HTTP/1.0\r\n{H}\r\n".encode())
     assert out.startswith(b"HTTP/1.1 200 ") and out.endswith(b"ok")
+
+
+@pytest.mark.parametrize("path", ["/private", "/x/../private", "/%70rivate", "/./private/", "//private", "/x/%2e%2e/private", "/x%2f..%2fprivate?a=b"])
+def test_no_way_of_writing_a_path_leads_past_its_policies(front, path):
+    before = len(front.up.requests)
+    out = front.raw(HOST, f"GET {path} HTTP/1.1\r\n{H}Connection: close\r\n\r\n".encode())
+    assert out.startswith(b"HTTP/1.1 403 "), out[:200]
+    assert len(front.up.requests) == before
+
+
+def test_a_path_is_passed_on_as_it_came(front):
+    out = front.raw(HOST, f"GET /a/../b%2fc//d HTTP/1.1\r\n{H}Connection: close\r\n\r\n".encode())
+    assert out.startswith(b"HTTP/1.1 200 ") and front.up.requests[-1].startswith("GET /a/../b%2fc//d ")
 
 
 def test_they_are_counted(front):
