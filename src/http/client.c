@@ -33,7 +33,7 @@ int client_pool_create(struct client_pool **out, struct loop *l, uint32_t max, s
 		  MIN(blocks, IDLE_BLOCKS_MAX));
 	/* Few: they make what flows cheaper, and what stands still, because a client takes nothing,
 	 * should not fill memory with them. */
-	pool_init(&p->big_blocks, "big upstream blocks", CLIENT_BIG_BLOCK_BYTES, MAX(max / 16, 16),
+	pool_init(&p->big_blocks, "big upstream blocks", CLIENT_BIG_BLOCK_BYTES, MAX(max / 32, 8),
 		  8);
 	pool_init(&p->h2_blocks, "HTTP/2 upstream blocks", CLIENT_H2_BLOCK_BYTES, MAX(max / 16, 16),
 		  8);

@@ -69,8 +69,12 @@ static int make_room(struct inbox *in)
 		return 0;
 	if (iobuf_room(b) >= ROOM_MIN)
 		return 0;
-	if (in->floor && !in->over)
-		return split(in, inbox_len(in) > in->blocks->size / 2 ? in->big : in->blocks);
+	if (in->floor && !in->over) {
+		/* As little room as the head's is room: nobody's content waits for a big block. */
+		if (inbox_len(in) > in->blocks->size / 2 && split(in, in->big) == 0)
+			return 0;
+		return split(in, in->blocks);
+	}
 	if (!in->floor && b->pos) {
 		memmove(b->mem, b->mem + b->pos, iobuf_len(b));
 		b->last -= b->pos;
