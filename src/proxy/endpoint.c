@@ -54,7 +54,7 @@ void endpoint_set_limit(struct endpoint *e)
 	/* What outlived its being out, tunnels say, is no trial. */
 	if (e->state == ENDPOINT_TRIAL)
 		e->limit = MIN(e->limit, e->in_flight + 1);
-	e->watched = e->limit < UINT32_MAX || p->balance == BALANCE_LEAST_CONNECTIONS;
+	e->tracked = e->limit < UINT32_MAX || p->balance == BALANCE_LEAST_CONNECTIONS;
 	upstream_review(e->upstream, e);
 }
 
@@ -286,7 +286,7 @@ void endpoint_enter(struct endpoint *e, struct relay *r)
 	list_push_back(&e->relays, &r->endpoint_link);
 	if (e->state == ENDPOINT_TRIAL)
 		endpoint_try(e);
-	if (e->watched)
+	if (e->tracked)
 		upstream_review(e->upstream, e);
 }
 
@@ -305,7 +305,7 @@ void endpoint_leave(struct endpoint *e, struct relay *r)
 		e->tunnels--;
 	r->tunnel_counted = false;
 	e->in_flight--;
-	if (e->watched)
+	if (e->tracked)
 		upstream_review(e->upstream, e);
 	if (e->in_flight || e->state != ENDPOINT_DRAINING)
 		return;

@@ -53,7 +53,7 @@ struct endpoint {
 	bool gone; /* no probing: nobody is there any more */
 	uint32_t weight;
 	uint32_t limit;	    /* of requests in flight, as state and policy say */
-	bool watched;	    /* the number of its requests decides whether it is chosen */
+	bool tracked;	    /* the number of its requests decides whether it is chosen */
 	uint32_t choice_at; /* its slot in upstream->choice, or CHOICE_NOWHERE */
 	struct list ring_link; /* upstream->choice.ring */
 	uint64_t turn;	    /* while it has no slot */

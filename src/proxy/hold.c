@@ -60,16 +60,20 @@ static void count_joined(struct hold *h, struct relay *r)
 {
 	struct front *f = h->upstream->front;
 
-	if (r->queues)
-		h->nqueued++, f->stats.queueing++;
+	if (r->queues) {
+		h->nqueued++;
+		f->stats.queueing++;
+	}
 	if (r->hold_until_ms)
 		return; /* for a second time: counted, and its time goes on */
 	r->hold_until_ms = loop_now_ms(f->loop) +
 			   (r->queues ? h->upstream->policy.queue_ms : h->upstream->policy.hold_ms);
-	if (r->queues)
-		h->queued++, f->stats.queued++;
-	else
+	if (r->queues) {
+		h->queued++;
+		f->stats.queued++;
+	} else {
 		f->stats.held++;
+	}
 }
 
 int hold_add(struct hold *h, struct relay *r)
@@ -80,10 +84,12 @@ int hold_add(struct hold *h, struct relay *r)
 	bool queues = h->upstream->nopen > 0;
 
 	if (!has_room(h, queues, bytes)) {
-		if (queues)
-			h->queue_refused++, f->stats.queue_refused++;
-		else
+		if (queues) {
+			h->queue_refused++;
+			f->stats.queue_refused++;
+		} else {
 			f->stats.hold_refused++;
+		}
 		return -ENOSPC;
 	}
 	r->queues = queues;
@@ -114,6 +120,21 @@ void hold_remove(struct hold *h, struct relay *r)
 	}
 }
 
+/* It waited for busy endpoints, which are gone by now: from here on it is held. */
+static bool becomes_held(struct hold *h, struct relay *r)
+{
+	const struct upstream *u = h->upstream;
+
+	if (!r->queues || u->nopen || !u->policy.hold || !has_room(h, false, 0))
+		return false;
+	r->queues = false;
+	r->hold_until_ms = 0;
+	h->nqueued--;
+	u->front->stats.queueing--;
+	count_joined(h, r);
+	return true;
+}
+
 static void on_limit(void *arg)
 {
 	struct hold *h = arg;
@@ -121,7 +142,7 @@ static void on_limit(void *arg)
 	uint64_t now_ms = loop_now_ms(f->loop), next_ms = UINT64_MAX;
 
 	LIST_FOR_EACH_SAFE(r, &h->queue, struct relay, hold_link) {
-		if (r->hold_until_ms > now_ms) {
+		if (r->hold_until_ms > now_ms || becomes_held(h, r)) {
 			next_ms = MIN(next_ms, r->hold_until_ms);
 			continue;
 		}

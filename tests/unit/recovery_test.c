@@ -45,6 +45,16 @@ static void wait_state(struct world *w, unsigned i, enum endpoint_state want)
 	fail_msg("endpoint %u is %s", i, endpoint_state_name(w->d.shared->views[i].state));
 }
 
+static void wait_queueing(struct world *w, uint32_t want)
+{
+	const struct timespec nap = { .tv_nsec = 1000000 };
+
+	do {
+		nanosleep(&nap, NULL);
+		door_command(&w->d, DOOR_SNAPSHOT, 0);
+	} while (w->d.shared->front.queueing != want);
+}
+
 static void start(struct world *w, unsigned n, bool hold)
 {
 	struct door_config c = { .nendpoints = n, .hold = hold };
@@ -244,6 +254,40 @@ static void alone_and_down_again(void **state)
 	stop(&w);
 }
 
+/* It waited for a busy endpoint, which failed: as with any other app without an endpoint, the time
+ * to wait for one begins, not the end of the shorter one for busy ones. */
+static void queued_then_held(void **state)
+{
+	struct door_config c = { .nendpoints = 1,
+				 .hold = true,
+				 .policy = { .max_in_flight = 1, .queue = 5, .queue_ms = 100 } };
+	int clients[2], conn, probe;
+	struct world w = { .n = 1 };
+
+	(void)state;
+	w.listeners[0] = tcp_listen(&c.endpoints[0]);
+	door_start(&w.d, &c);
+	clients[0] = ask(&w, GET_CLOSE);
+	conn = tcp_accept(w.listeners[0]);
+	expect(conn, "\r\n\r\n");
+	clients[1] = ask(&w, GET_CLOSE);
+	wait_queueing(&w, 1);
+	door_command(&w.d, DOOR_OUT, 0);
+	probe = tcp_accept(w.listeners[0]);
+	wait_state(&w, 0, ENDPOINT_TRIAL);
+	tcp_send(conn, OK_CLOSE);
+	expect(clients[0], "ok");
+	close(conn);
+	conn = tcp_accept(w.listeners[0]);
+	serve_last(conn);
+	expect(clients[1], "ok");
+	for (unsigned i = 0; i < 2; i++)
+		close(clients[i]);
+	close(conn);
+	close(probe);
+	stop(&w);
+}
+
 /* Slow is not broken: a trial ends after two seconds without a failure. */
 static void slow(void **state)
 {
@@ -301,9 +345,13 @@ static void with_a_tunnel(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_at_a_time),	cmocka_unit_test(longer_after_a_failure),
-		cmocka_unit_test(alone_with_hold),	cmocka_unit_test(alone_without),
-		cmocka_unit_test(alone_and_down_again), cmocka_unit_test(slow),
+		cmocka_unit_test(one_at_a_time),
+		cmocka_unit_test(longer_after_a_failure),
+		cmocka_unit_test(alone_with_hold),
+		cmocka_unit_test(alone_without),
+		cmocka_unit_test(alone_and_down_again),
+		cmocka_unit_test(queued_then_held),
+		cmocka_unit_test(slow),
 		cmocka_unit_test(with_a_tunnel),
 	};
 
