@@ -450,3 +450,24 @@ size_t certs_emit(const struct certs *c, struct json_out *o)
 	}
 	return n;
 }
+
+static void note_end(struct certs_stats *s, uint64_t end_ms)
+{
+	if (!s->end_ms || end_ms < s->end_ms)
+		s->end_ms = end_ms;
+}
+
+struct certs_stats certs_stats(const struct certs *c)
+{
+	struct certs_stats s = { .given = (uint32_t)c->config.ngiven, .issued = map_count(&c->issued) };
+
+	for (size_t i = 0; i < c->config.ngiven; i++)
+		note_end(&s, tls_cert_not_after(c->given[i].cert));
+	if (!c->config.stored)
+		return s;
+	LIST_FOR_EACH(r, cert_store_all(c->config.stored), struct cert_record, link) {
+		note_end(&s, r->not_after_ms);
+		s.stored++;
+	}
+	return s;
+}

@@ -43,4 +43,10 @@ const struct tls_cert *certs_pick(void *arg, struct slice sni);
 /* The items of GET /api/certs; returns how many. */
 size_t certs_emit(const struct certs *c, struct json_out *o);
 
+struct certs_stats {
+	uint32_t given, stored, issued;
+	uint64_t end_ms;	/* when the first of the given and stored ones ends, since 1970; 0: there is none */
+};
+struct certs_stats certs_stats(const struct certs *c);
+
 #endif

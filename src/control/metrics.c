@@ -69,6 +69,7 @@ union scratch {
 	struct work_stats work;
 	struct rpc_stats rpc;
 	struct deployer_stats deployer;
+	struct certs_stats certs;
 	struct upstream_stats upstream;
 	struct endpoint_view endpoint;
 };
@@ -90,6 +91,7 @@ static const void *source(const struct scrape *s, enum metric_of of, union scrat
 	case OF_WORK: tmp->work = work_stats(c->work); return tmp;
 	case OF_RPC: tmp->rpc = rpc_stats(c->rpc); return tmp;
 	case OF_DEPLOYER: tmp->deployer = deployer_stats(c->deployer); return tmp;
+	case OF_CERTS: tmp->certs = certs_stats(c->certs); return tmp;
 	case OF_CLUSTER: return &s->cluster;
 	case OF_PROCESS: return &s->process;
 	default: return NULL;
@@ -280,6 +282,7 @@ static void answer(struct scrape *s)
 	count_cluster(&s->cluster, c);
 	server_each_pool(c->server, on_pool, s);
 	front_each_pool(c->front, on_pool, s);
+	on_pool(s, tls_server_pool(c->tls));
 	pieces_answer(&s->pieces, EXPOSE_CONTENT_TYPE);
 }
 

@@ -30,6 +30,7 @@ enum metric_of {
 	OF_RPC,
 	OF_DEPLOYER,
 	OF_CLUSTER,
+	OF_CERTS,
 	OF_PROCESS,
 	/* these have a sample for each of them */
 	OF_POOL,

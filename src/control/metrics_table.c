@@ -1,5 +1,6 @@
 /* What each counter is called. A row here and one in temps-metrics(7) is all that a new field needs;
  * metrics_table_test.c finds those that have none. */
+#include "control/certs.h"
 #include "control/deployer.h"
 #include "control/metrics.h"
 #include "control/process.h"
@@ -239,6 +240,16 @@ const struct metric metrics_table[] = {
 	{ "temps_tls_handshake_failures_total", NULL,
 	  "TLS handshakes that failed.",
 	  EXPOSE_COUNTER, OF_STREAM, AT(stream_counters, tls_failed), 0, { 0 } },
+	{ "temps_certificates", "source=\"file\"",
+	  "Certificates: given in files, given to the API, issued by the front CA and kept ready.",
+	  EXPOSE_GAUGE, OF_CERTS, AT(certs_stats, given), 0, { 0 } },
+	{ "temps_certificates", "source=\"api\"", NULL,
+	  EXPOSE_GAUGE, OF_CERTS, AT(certs_stats, stored), 0, { 0 } },
+	{ "temps_certificates", "source=\"front-ca\"", NULL,
+	  EXPOSE_GAUGE, OF_CERTS, AT(certs_stats, issued), 0, { 0 } },
+	{ "temps_certificate_expiry_timestamp_seconds", NULL,
+	  "When the first of the given certificates ends, since 1970; 0 when there is none.",
+	  EXPOSE_GAUGE, OF_CERTS, AT(certs_stats, end_ms), 3, { 0 } },
 
 	/* connections to endpoints */
 	{ "temps_upstream_connections", NULL,

@@ -273,3 +273,8 @@ void tls_server_destroy(struct tls_server *t)
 	free(t->alpn);
 	free(t);
 }
+
+const struct pool *tls_server_pool(const struct tls_server *t)
+{
+	return &t->blocks;
+}

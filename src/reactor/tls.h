@@ -21,6 +21,7 @@ int tls_server_create(struct tls_server **out, struct loop *l, const char *const
 		      tls_pick_fn *pick, void *arg, struct err *err) MUST_CHECK;
 /* Every stream of it must be closed. NULL is fine. */
 void tls_server_destroy(struct tls_server *t);
+const struct pool *tls_server_pool(const struct tls_server *t); /* of blocks, for listings */
 
 /* PEM text: the chain leaf first, and the key. Checks that they match. -EINVAL names the cause. */
 int tls_cert_load(struct tls_cert **out, struct slice chain_pem, struct slice key_pem,

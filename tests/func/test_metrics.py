@@ -2,6 +2,8 @@
 import collections
 import os
 import re
+import socket
+import ssl
 import subprocess
 import threading
 
@@ -124,8 +126,40 @@ def test_numbers_add_up(front, route, scrape):  # noqa: F811
     assert after("temps_upstream_endpoints_in", **u) == 1
     assert after("temps_loop_turn_duration_seconds_count") == after("temps_loop_turns_total") > before("temps_loop_turns_total")
     assert after("temps_store_commit_duration_seconds_count") == after("temps_store_commits_total") >= 1
+    assert grew("temps_certificates", source="front-ca") >= 0 and after("temps_certificates", source="front-ca") >= 1
     assert after("process_open_fds") > 5 and after("process_resident_memory_bytes") > 1e6
     assert after("process_cpu_seconds_total") >= before("process_cpu_seconds_total")
+
+
+def test_connections_by_what_they_do(front, route, scrape):  # noqa: F811
+    def tunnel(s, head):
+        s.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                  b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+        s.recv(1)
+        return False
+
+    host, (up,) = route(tunnel)
+    names = ("temps_connections_opening", "temps_connections_http2", "temps_tunnels_open", "temps_connections_idle")
+
+    def now():
+        n = Numbers(scrape())
+        return [n(name) for name in names] + [n("temps_endpoint_tunnels", upstream=host + "/", endpoint=up.at.removeprefix("http://"))]
+
+    before = now()
+    ctx = ssl.create_default_context(cafile=front.ca)
+    ctx.set_alpn_protocols(["h2"])
+    with socket.create_connection(("127.0.0.1", front.https_port)), \
+            ctx.wrap_socket(socket.create_connection(("127.0.0.1", front.https_port)), server_hostname=host) as h2, \
+            front.connect(host) as ws:
+        assert h2.selected_alpn_protocol() == "h2"
+        ws.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                   "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode())
+        assert ws.recv(4096).startswith(b"HTTP/1.1 101 ")
+        poll("one of each", lambda: [a - b for a, b in zip(now(), before)][:3] == [1, 1, 1])
+        assert now()[4] == 1 and Numbers(scrape())("temps_upstream_requests_in_flight", upstream=host + "/") == 1
+    poll("none is left", lambda: [a - b for a, b in zip(now(), before)][:3] == [0, 0, 0] and now()[4] == 0)
+    # It lasted as long as it liked; its time is to its head.
+    assert Numbers(scrape())("temps_upstream_request_duration_seconds_count", upstream=host + "/") == 1
 
 
 def test_failures_are_counted(front, scrape):  # noqa: F811

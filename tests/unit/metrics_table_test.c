@@ -1,6 +1,7 @@
 /* Nothing that is counted goes without a name: every byte of the stats structs has a row. */
 #include "check.h"
 
+#include "control/certs.h"
 #include "control/deployer.h"
 #include "control/metrics.h"
 #include "control/process.h"
@@ -25,6 +26,7 @@ static const struct {
 	WHOLE(OF_STORE, store_stats),	    WHOLE(OF_WORK, work_stats),
 	WHOLE(OF_RPC, rpc_stats),	    WHOLE(OF_DEPLOYER, deployer_stats),
 	WHOLE(OF_CLUSTER, cluster_numbers), WHOLE(OF_PROCESS, process_stats),
+	WHOLE(OF_CERTS, certs_stats),
 	WHOLE(OF_UPSTREAM, upstream_stats), WHOLE(OF_ENDPOINT, endpoint_view),
 };
 
