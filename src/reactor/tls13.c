@@ -65,7 +65,7 @@ static void fail(struct stream_tls *t, uint8_t alert)
 	ERR_clear_error();
 	if (t->failed)
 		return;
-	if (put_alert(t, alert))
+	if (!t->bye_sent && put_alert(t, alert))
 		(void)tls_flush(t, false);
 	t->failed = -ECONNRESET;
 }

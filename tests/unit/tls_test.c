@@ -647,7 +647,8 @@ static void steady_state_is_counted(void **state)
 	assert_int_equal(after.reads - before.reads, ROUNDS);
 	assert_int_equal(after.writes - before.writes, ROUNDS);
 	assert_int_equal(after.interest_changes, before.interest_changes);
-	if (mallocs_counted)
+	/* TLS 1.2 is OpenSSL's, which allocates. */
+	if (mallocs_counted && SSL_version(f.client) == TLS1_3_VERSION)
 		assert_int_equal(by_us, 0);
 }
 
@@ -770,6 +771,61 @@ static void goodbye_goes_with_the_last_words(void **state)
 	assert_int_equal(read(f.peer, in, sizeof(in)), 0);
 }
 
+/* After close_notify nothing more may be said, whatever comes. */
+static void nothing_follows_the_goodbye(void **state)
+{
+	struct iovec iov = { (char[]){ "bye" }, 3 };
+	char b[64];
+
+	(void)state;
+	connect_pair("a.example.test", NULL);
+	f.mode = EAT;
+	handshake();
+	stream_last(&f.s);
+	assert_int_equal(stream_write(&f.s, &iov, 1), 3);
+	assert_int_equal(write(f.peer, "\x17\x03\x03\x00\x14 not a record at all", 25), 25);
+	PUMP_UNTIL(f.loop, f.end != 1);
+	assert_int_equal(f.end, -ECONNRESET);
+	assert_int_equal(client_hears(b, sizeof(b)), 3);
+	assert_int_equal(client_hears(b, sizeof(b)), 0);
+	assert_int_equal(read(f.peer, b, sizeof(b)), -1);
+	assert_int_equal(errno, EAGAIN);
+}
+
+/* The ticket rides with the first response; without one it comes before the end. */
+static void ticket_goes_with_the_first_words(void **state)
+{
+	struct iovec iov = { (char[]){ "hello" }, 5 };
+	uint64_t writes;
+	char b[64];
+
+	(void)state;
+	SSL_CTX_set_session_cache_mode(f.client_ctx, SSL_SESS_CACHE_CLIENT);
+	SSL_CTX_sess_set_new_cb(f.client_ctx, on_session);
+	for (int round = 0; round < 2; round++) {
+		SSL_SESSION_free(kept);
+		kept = NULL;
+		writes = stream_counters(f.loop)->writes;
+		connect_pair("a.example.test", NULL);
+		handshake();
+		assert_int_equal(stream_counters(f.loop)->writes - writes, 1);
+		assert_int_equal(client_hears(b, sizeof(b)), -1);
+		assert_null(kept);
+		if (round == 0) {
+			assert_int_equal(stream_write(&f.s, &iov, 1), 5);
+			assert_int_equal(client_hears(b, sizeof(b)), 5);
+		} else {
+			stream_shutdown(&f.s);
+			assert_int_equal(client_hears(b, sizeof(b)), 0);
+		}
+		assert_int_equal(stream_counters(f.loop)->writes - writes, 2);
+		assert_non_null(kept);
+		disconnect();
+	}
+	SSL_SESSION_free(kept);
+	kept = NULL;
+}
+
 /* ---- certificates ---- */
 
 static void loads_only_what_fits_together(void **state)
@@ -834,7 +890,17 @@ static void chains_are_shared(void **state)
 	buf_fini(&other);
 }
 
+static int setup12(void **state)
+{
+	int rc = setup(state);
+
+	SSL_CTX_set_max_proto_version(f.client_ctx, TLS1_2_VERSION);
+	return rc;
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST12(name) { #name " (1.2)", name, setup12, teardown, NULL }
+#define TEST_BOTH(name) TEST(name), TEST12(name)
 
 int main(void)
 {
@@ -845,18 +911,20 @@ int main(void)
 		TEST(old_protocols_and_noise_are_refused),
 		TEST(hellos_are_spread_over_turns),
 		TEST(resumes_by_ticket),
-		TEST(bytes_inside_tls_wake_the_owner),
-		TEST(half_a_record_does_not_spin),
-		TEST(partial_writes_go_on),
+		TEST_BOTH(bytes_inside_tls_wake_the_owner),
+		TEST_BOTH(half_a_record_does_not_spin),
+		TEST_BOTH(partial_writes_go_on),
 		TEST(keys_are_updated),
 		TEST(idle_records_are_bounded),
-		TEST(small_pieces_share_a_record),
-		TEST(steady_state_is_counted),
-		TEST(close_notify_is_an_end),
-		TEST(cut_without_close_notify_is_an_error),
-		TEST(damaged_record_is_an_error),
-		TEST(closing_says_goodbye_and_resetting_does_not),
+		TEST_BOTH(small_pieces_share_a_record),
+		TEST_BOTH(steady_state_is_counted),
+		TEST_BOTH(close_notify_is_an_end),
+		TEST_BOTH(cut_without_close_notify_is_an_error),
+		TEST_BOTH(damaged_record_is_an_error),
+		TEST_BOTH(closing_says_goodbye_and_resetting_does_not),
 		TEST(goodbye_goes_with_the_last_words),
+		TEST(nothing_follows_the_goodbye),
+		TEST(ticket_goes_with_the_first_words),
 		TEST(loads_only_what_fits_together),
 		TEST(chains_are_shared),
 	};
