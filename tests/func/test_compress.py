@@ -155,6 +155,13 @@ def test_left_alone(front, route, kind, extra, body):
     assert r.headers.get("Content-Encoding") == ("gzip" if b"gzip" in extra else None)
 
 
+def test_an_old_client_gets_it_until_the_end(front, route):
+    host, body = route(answer(content(50_000))), content(50_000)
+    out = front.raw(host, f"GET / HTTP/1.0\r\nHost: {host}\r\nAccept-Encoding: gzip\r\n\r\n".encode())
+    head, _, raw = out.partition(b"\r\n\r\n")
+    assert b"chunked" not in head and gzip.decompress(raw) == body
+
+
 def test_head_is_not_encoded(front, route):
     r, raw = fetch(front, route(answer(content(5000))), "gzip", "HEAD")
     assert raw == b"" and r.headers["Content-Length"] == "5000" and "Content-Encoding" not in r.headers

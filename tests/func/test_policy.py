@@ -1,5 +1,7 @@
 """Policies: how they get in, and what the front door makes of them. Static routes in front of scripted upstreams; a deploy."""
+import base64
 import subprocess
+import threading
 import time
 import uuid
 
@@ -237,6 +239,37 @@ def test_a_hash_is_not_made_for_each_request(front, route):
             assert s.get(f"https://{host}/", auth=("alice", "hunter2"), timeout=10).text == "ok"
         # 200 hashes would take seconds.
         assert time.monotonic() - start < (10 if SANITIZED else 3)
+
+
+def test_a_flood_of_guesses(front, route):
+    """Each guess costs a hash, but only so many at a time; who is known does not notice, and who goes away costs nothing more."""
+    host, up = route(ok(), "basic-auth=alice:hunter2")
+    seen = []
+
+    def guess(n):
+        with front.session(host) as s:
+            seen.extend(s.get(f"https://{host}/", auth=("alice", f"guess{n}-{i}"), timeout=20).status_code for i in range(3))
+
+    def leave(n):
+        token = base64.b64encode(f"alice:leaves{n}".encode())
+        with front.connect(host) as s:
+            s.sendall(b"GET / HTTP/1.1\r\nHost: %s\r\nAuthorization: Basic %s\r\n\r\n" % (host.encode(), token))
+
+    with front.session(host) as good:
+        good.auth = ("alice", "hunter2")
+        assert good.get(f"https://{host}/", timeout=10).text == "ok"
+        threads = [threading.Thread(target=f, args=(n,)) for n in range(30) for f in (guess, leave)]
+        for t in threads:
+            t.start()
+        slowest = 0.0
+        while any(t.is_alive() for t in threads):
+            start = time.monotonic()
+            assert good.get(f"https://{host}/", timeout=10).text == "ok"
+            slowest = max(slowest, time.monotonic() - start)
+    assert len(seen) == 90 and set(seen) <= {401, 503} and 401 in seen, seen
+    assert slowest < (5 if SANITIZED else 1), slowest
+    # Once it is over, who was refused for want of time gets an answer.
+    poll("a guess is answered", lambda: front.get(host, auth=("alice", "late")).status_code == 401)
 
 
 def test_content_waits_for_the_password(front, route):
