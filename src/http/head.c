@@ -125,6 +125,15 @@ const struct field *head_find(const struct head *h, struct slice name)
 	return NULL;
 }
 
+bool head_is_type(const struct head *h, struct slice type)
+{
+	const struct field *f = head_field(h, FIELD_CONTENT_TYPE);
+
+	if (!f || f->value.n < type.n || !slice_eq_nocase(slice_of(f->value.p, type.n), type))
+		return false;
+	return f->value.n == type.n || strchr("; \t", f->value.p[type.n]);
+}
+
 static bool list_has(struct slice list, struct slice token)
 {
 	while (list.p) {

@@ -135,6 +135,8 @@ static inline const struct field *head_field(const struct head *h, enum field_id
 }
 
 const struct field *head_find(const struct head *h, struct slice name);
+/* Is the content of this type, whatever its parameters (case folded)? */
+bool head_is_type(const struct head *h, struct slice type);
 /* Does the comma-separated list in all fields <id> hold <token> (case folded)? */
 bool head_has_token(const struct head *h, enum field_id id, struct slice token);
 /* Safe methods and idempotent ones (RFC 9110 §9.2). */

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "proxy/filter.h"
 #include "proxy/relay.h"
 #include "reactor/crypto.h"
 #include "reactor/password.h"
@@ -151,7 +152,7 @@ static void on_checked(struct work_job *job)
 	remember(a, c);
 	while ((r = LIST_FIRST(&c->waiting, struct relay, check_link))) {
 		list_remove(&r->check_link);
-		relay_checked(r, c->right);
+		filter_checked(r, c->right);
 	}
 	check_free(c);
 }

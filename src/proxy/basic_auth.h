@@ -18,7 +18,7 @@ void basic_auth_destroy(struct basic_auth *a);
 enum basic_auth_result {
 	BASIC_AUTH_PASS,
 	BASIC_AUTH_FAIL, /* none given, or wrong */
-	BASIC_AUTH_WAIT, /* relay_checked() will say, unless basic_auth_forget() comes before */
+	BASIC_AUTH_WAIT, /* filter_checked() will say, unless basic_auth_forget() comes before */
 	BASIC_AUTH_BUSY, /* as many checks as may be are under way */
 };
 /* The request's name and password against <p>'s users. */

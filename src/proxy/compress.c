@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "proxy/front_inner.h"
+#include "proxy/grpc.h"
 #include "proxy/relay.h"
 
 struct packer {
@@ -98,7 +99,6 @@ static bool is_compressible(const struct head *h)
 		"image/vnd.microsoft.icon",
 		"application/vnd.ms-fontobject",
 	};
-	static const struct slice grpc = SLICE("application/grpc");
 	const struct field *f = head_field(h, FIELD_CONTENT_TYPE);
 	struct slice params, type;
 
@@ -106,8 +106,7 @@ static bool is_compressible(const struct head *h)
 		return false;
 	type = slice_trim(slice_split(f->value, ';', &params));
 	/* Whatever its messages are written in, gRPC frames and compresses them itself. */
-	if (slice_eq_nocase(type, SLICE("text/event-stream")) ||
-	    (type.n >= grpc.n && slice_eq_nocase(slice_of(type.p, grpc.n), grpc)))
+	if (head_is_type(h, SLICE("text/event-stream")) || grpc_is(h))
 		return false;
 	return (type.n > 5 && slice_eq_nocase(slice_of(type.p, 5), SLICE("text/"))) ||
 	       (type.n > 5 && slice_eq_nocase(slice_of(type.p + type.n - 5, 5), SLICE("+json"))) ||

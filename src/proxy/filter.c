@@ -7,6 +7,16 @@
 #include "proxy/relay.h"
 
 static const char no_password[] = "This needs a name and a password.";
+static const char too_large[] = "The content is larger than this takes.";
+
+/* What is answered instead. */
+struct filter_answer {
+	unsigned status;
+	const char *detail;
+	struct slice location; /* of a redirect; the front's, until the next one */
+};
+
+enum filter_result { FILTER_PASS, FILTER_ANSWER, FILTER_WAIT };
 
 static enum filter_result say(struct filter_answer *out, unsigned status, const char *detail)
 {
@@ -84,12 +94,12 @@ static enum filter_result check_rest(struct front *f, struct relay *r, struct fi
 	}
 	if (p->max_body_bytes && req->has_length && req->content_length > p->max_body_bytes) {
 		f->stats.body_too_large++;
-		return say(out, 413, "The content is larger than this takes.");
+		return say(out, 413, too_large);
 	}
 	return FILTER_PASS;
 }
 
-enum filter_result filter_request(struct front *f, struct relay *r, struct filter_answer *out)
+static enum filter_result check(struct front *f, struct relay *r, struct filter_answer *out)
 {
 	const struct upstream_policy *p = &r->upstream->policy;
 	uint8_t ip[RANGE_IP_BYTES];
@@ -116,8 +126,43 @@ enum filter_result filter_request(struct front *f, struct relay *r, struct filte
 	}
 }
 
-enum filter_result filter_request_checked(struct front *f, struct relay *r, bool right,
-					  struct filter_answer *out)
+/* ---- what follows from them ---- */
+
+static void follow(struct relay *r, enum filter_result result, const struct filter_answer *a)
 {
-	return right ? check_rest(f, r, out) : say(out, 401, no_password);
+	switch (result) {
+	case FILTER_PASS: relay_go(r); break;
+	case FILTER_WAIT: relay_set_state(r, RELAY_CHECK); break;
+	case FILTER_ANSWER: relay_refuse(r, a->status, a->detail, a->location); break;
+	}
+}
+
+void filter_admit(struct relay *r)
+{
+	struct filter_answer a;
+	enum filter_result result = check(r->front, r, &a);
+
+	follow(r, result, &a);
+}
+
+void filter_checked(struct relay *r, bool right)
+{
+	struct filter_answer a;
+	enum filter_result result = right ? check_rest(r->front, r, &a) : say(&a, 401, no_password);
+
+	relay_set_state(r, RELAY_NEW);
+	follow(r, result, &a);
+}
+
+bool filter_takes(struct relay *r, size_t more)
+{
+	if (r->state == RELAY_TUNNEL ||
+	    r->x->body_in_bytes + more <= r->upstream->policy.max_body_bytes)
+		return true;
+	r->front->stats.body_too_large++;
+	if (r->state == RELAY_RESPOND)
+		relay_cut(r, "the content is larger than its policy takes");
+	else
+		relay_refuse(r, 413, too_large, slice_of(NULL, 0));
+	return false;
 }

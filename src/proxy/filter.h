@@ -1,36 +1,23 @@
-/* What a request must meet before anything is sent for it, by its upstream's policy: decided here,
- * carried out by the relay. */
+/* What a request must meet before anything is sent for it, by its upstream's policy, in the order of
+ * temps-policy(7). */
 #ifndef TEMPS_PROXY_FILTER_H
 #define TEMPS_PROXY_FILTER_H
 
 #include "http/exchange.h"
 #include "proxy/policy.h"
 
-struct front;
 struct relay;
-struct upstream;
 
-/* What is answered instead. */
-struct filter_answer {
-	unsigned status;
-	const char *detail;
-	struct slice location; /* of a redirect; the front's, until the next one */
-};
+/* Lets it go on to an endpoint, answers it, or lets it wait for the check of its password. For an
+ * upstream whose policy.filters is set. */
+void filter_admit(struct relay *r);
+/* The password of one that waits was right, or not; what basic_auth.c found. */
+void filter_checked(struct relay *r, bool right);
+/* May so many bytes of content more go on? False: it is answered or cut. For an upstream whose
+ * policy.max_body_bytes is set. */
+bool filter_takes(struct relay *r, size_t more);
 
-enum filter_result {
-	FILTER_PASS,
-	FILTER_ANSWER, /* <out> says what */
-	FILTER_WAIT,   /* a password is being checked: relay_checked() follows, unless
-			  basic_auth_forget() comes before */
-};
-
-/* The rules in the order of temps-policy(7). Only for an upstream whose policy.filters is set. */
-enum filter_result filter_request(struct front *f, struct relay *r, struct filter_answer *out);
-/* After the password was found right, or not: the rest of them. */
-enum filter_result filter_request_checked(struct front *f, struct relay *r, bool right,
-					  struct filter_answer *out);
-
-/* Is an address let in? */
+/* The decisions that need no more than their arguments. Is an address let in? */
 bool filter_lets_in(const struct upstream_policy *p, const uint8_t ip[RANGE_IP_BYTES]);
 /* Fills in {path} and {host}. Returns the length, or 0 when <size> is too small. */
 size_t filter_location(const char *form, const struct head *req, char *out, size_t size);

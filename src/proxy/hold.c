@@ -149,11 +149,12 @@ static void on_limit(void *arg)
 		if (r->queues) {
 			h->queue_timeouts++;
 			f->stats.queue_timeouts++;
-			relay_give_up(r, "What serves this stayed busy while the request waited.");
+			relay_refuse(r, 503, "What serves this stayed busy while the request waited.",
+				     slice_of(NULL, 0));
 		} else {
 			f->stats.hold_timeouts++;
-			relay_give_up(r,
-				      "Nothing that serves this came up while the request waited.");
+			relay_refuse(r, 503, "Nothing that serves this came up while the request waited.",
+				     slice_of(NULL, 0));
 		}
 	}
 	if (next_ms != UINT64_MAX) {
@@ -194,5 +195,6 @@ static void on_release(void *arg)
 void hold_refuse_all(struct hold *h)
 {
 	LIST_FOR_EACH_SAFE(r, &h->queue, struct relay, hold_link)
-		relay_give_up(r, "What served this was removed.");
+		relay_refuse(r, 503, "What served this was removed.",
+				     slice_of(NULL, 0));
 }

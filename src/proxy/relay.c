@@ -39,15 +39,13 @@ static const struct {
 static const struct client_events upstream_events;
 static const struct exchange_events client_events;
 
-static void go(struct relay *r);
-static void admit(struct relay *r);
 static void choose(struct relay *r);
 static void pump(struct relay *r);
 static void answer(struct relay *r, unsigned status, const char *detail);
 static void after_answer(struct relay *r, int rc);
 
 /* The only writer of r->state. */
-static void set_state(struct relay *r, enum relay_state next)
+void relay_set_state(struct relay *r, enum relay_state next)
 {
 	assert(states[r->state].next & (1u << next));
 	log_debug("request=%s %s -> %s", r->x->request_id, states[r->state].name,
@@ -88,69 +86,18 @@ void relay_begin(struct front *f, struct exchange *x, struct upstream *u)
 	if (!r)
 		return;
 	if (u->policy.filters)
-		admit(r);
+		filter_admit(r);
 	else
-		go(r);
+		relay_go(r);
 }
 
-static void go(struct relay *r)
+void relay_go(struct relay *r)
 {
 	const struct upstream_policy *policy = &r->upstream->policy;
 
 	r->grpc = policy->protocol == PROTOCOL_H2C && grpc_is(&r->x->req);
 	retry_count(&r->upstream->budget, loop_now_ms(r->front->loop));
 	choose(r);
-}
-
-/* ---- the policy's rules, for an upstream that has any ---- */
-
-static void follow(struct relay *r, enum filter_result result, const struct filter_answer *a)
-{
-	switch (result) {
-	case FILTER_PASS: go(r); break;
-	case FILTER_WAIT: set_state(r, RELAY_CHECK); break;
-	case FILTER_ANSWER:
-		set_state(r, RELAY_ANSWER);
-		after_answer(r, answer_begin(r, a->status, a->detail, a->location));
-		break;
-	}
-}
-
-static void admit(struct relay *r)
-{
-	struct filter_answer a;
-	enum filter_result result = filter_request(r->front, r, &a);
-
-	follow(r, result, &a);
-}
-
-void relay_checked(struct relay *r, bool right)
-{
-	struct filter_answer a;
-	enum filter_result result = filter_request_checked(r->front, r, right, &a);
-
-	set_state(r, RELAY_NEW);
-	follow(r, result, &a);
-}
-
-/* Content has grown beyond what the policy takes. */
-static bool is_too_long(struct relay *r, size_t more)
-{
-	uint64_t max = r->upstream->policy.max_body_bytes;
-
-	return max && r->x->body_in_bytes + more > max && r->state != RELAY_TUNNEL;
-}
-
-static void refuse_content(struct relay *r)
-{
-	r->front->stats.body_too_large++;
-	if (r->state == RELAY_RESPOND) {
-		relay_cut(r, "the content is larger than its policy takes");
-	} else {
-		hold_remove(&r->upstream->hold, r);
-		basic_auth_forget(r);
-		answer(r, 413, "The content is larger than this takes.");
-	}
 }
 
 /* ---- getting an endpoint ---- */
@@ -239,7 +186,7 @@ static void go_without(struct relay *r)
 			(u->choice.n == 0 || (u->hold.n && r->state == RELAY_NEW));
 
 	if (may_wait && hold_add(&u->hold, r) == 0) {
-		set_state(r, RELAY_HELD);
+		relay_set_state(r, RELAY_HELD);
 		/* Whoever comes back into routing has proved itself meanwhile. */
 		r->ntried = 0;
 		r->stale_id = 0;
@@ -282,7 +229,7 @@ static void choose(struct relay *r)
 		enum endpoint_fault fault;
 
 		if (failure.rc == 0) {
-			set_state(r, RELAY_WAIT);
+			relay_set_state(r, RELAY_WAIT);
 			pump(r);
 			return;
 		}
@@ -328,10 +275,8 @@ static size_t on_client_body(void *arg, const char *p, size_t n)
 
 	if (r->state == RELAY_ANSWER || r->state == RELAY_DONE)
 		return n;
-	if (is_too_long(r, n)) {
-		refuse_content(r);
+	if (r->upstream->policy.max_body_bytes && !filter_takes(r, n))
 		return n;
-	}
 	/* What an earlier attempt got goes first. */
 	if (r->client && r->replayed == r->replay.n)
 		taken = client_write(r->client, &iov, 1);
@@ -382,15 +327,6 @@ static void on_upstream_writable(void *arg)
 
 /* ---- the response, upstream → client ---- */
 
-static bool is_event_stream(const struct head *h)
-{
-	const struct field *type = head_field(h, FIELD_CONTENT_TYPE);
-	static const struct slice want = SLICE("text/event-stream");
-
-	return type && type->value.n >= want.n &&
-	       slice_eq_nocase(slice_of(type->value.p, want.n), want);
-}
-
 /* Takes the connection back from the request; it is not used again unless the exchange on it was
  * complete. */
 static void detach(struct relay *r, bool complete)
@@ -436,11 +372,11 @@ static void on_upstream_head(void *arg, const struct head *h)
 		answer(r, 502, "What serves this sent an answer that cannot be passed on.");
 		return;
 	}
-	set_state(r, tunnel ? RELAY_TUNNEL : RELAY_RESPOND);
+	relay_set_state(r, tunnel ? RELAY_TUNNEL : RELAY_RESPOND);
 	r->head_us = loop_turn_us(r->front->loop);
 	r->connect_us = r->client->connect_us;
 	/* A call's messages come when there are some, as events do. */
-	r->endless = tunnel || is_event_stream(h) || (r->grpc && grpc_is(h));
+	r->endless = tunnel || head_is_type(h, SLICE("text/event-stream")) || (r->grpc && grpc_is(h));
 	endpoint_answered(r->endpoint, h->status, r->head_us - r->sent_us);
 	if (r->upstream->policy.sticky)
 		sticky_answer(r, out);
@@ -480,7 +416,7 @@ static void on_upstream_end(void *arg, const struct head *trailers)
 		exchange_end(r->x, NULL);
 		return;
 	}
-	set_state(r, RELAY_DONE);
+	relay_set_state(r, RELAY_DONE);
 	if (r->packer)
 		compress_end(r->packer);
 	else if (!r->x->ended)
@@ -537,7 +473,7 @@ static void break_off(struct relay *r, const char *why)
 {
 	struct head trailers;
 
-	set_state(r, RELAY_DONE);
+	relay_set_state(r, RELAY_DONE);
 	if (!r->grpc || !r->x->req.te_trailers) {
 		exchange_abort(r->x, why);
 		return;
@@ -593,7 +529,7 @@ static void after_answer(struct relay *r, int rc)
 {
 	if (rc == -EAGAIN)
 		return;
-	set_state(r, RELAY_DONE);
+	relay_set_state(r, RELAY_DONE);
 	if (rc < 0)
 		exchange_abort(r->x, "the answer does not fit");
 }
@@ -601,10 +537,7 @@ static void after_answer(struct relay *r, int rc)
 /* Answers in the upstream's stead; whatever it still had to say is dropped. */
 static void answer(struct relay *r, unsigned status, const char *detail)
 {
-	detach(r, false);
-	replay_drop(&r->replay, &r->front->replay_blocks);
-	set_state(r, RELAY_ANSWER);
-	after_answer(r, answer_begin(r, status, detail, slice_of(NULL, 0)));
+	relay_refuse(r, status, detail, slice_of(NULL, 0));
 }
 
 void relay_answer_only(struct front *f, struct exchange *x, unsigned status, const char *detail,
@@ -614,14 +547,18 @@ void relay_answer_only(struct front *f, struct exchange *x, unsigned status, con
 
 	if (!r)
 		return;
-	set_state(r, RELAY_ANSWER);
+	relay_set_state(r, RELAY_ANSWER);
 	after_answer(r, answer_begin(r, status, detail, location));
 }
 
-void relay_give_up(struct relay *r, const char *detail)
+void relay_refuse(struct relay *r, unsigned status, const char *detail, struct slice location)
 {
 	hold_remove(&r->upstream->hold, r);
-	answer(r, 503, detail);
+	basic_auth_forget(r);
+	detach(r, false);
+	replay_drop(&r->replay, &r->front->replay_blocks);
+	relay_set_state(r, RELAY_ANSWER);
+	after_answer(r, answer_begin(r, status, detail, location));
 }
 
 void relay_cut(struct relay *r, const char *why)
@@ -634,47 +571,6 @@ void relay_cut(struct relay *r, const char *why)
 		break_off(r, why);
 		break;
 	default: break;
-	}
-}
-
-/* By what the client was told; 499 for who left before. */
-static void account(struct relay *r, const char *why)
-{
-	struct front *f = r->front;
-	struct upstream *u = r->upstream;
-	unsigned status = r->own_status ? r->own_status : r->x->status;
-	unsigned hundreds = status ? MIN(status / 100u, 5) : 4;
-	uint64_t began_us = r->x->started_us, took_us = loop_clock_us() - began_us;
-	uint64_t counted_us = r->endless ? r->head_us - MIN(began_us, r->head_us) : took_us;
-
-	f->stats.active--;
-	f->stats.by_status[hundreds]++;
-	histogram_add(&f->stats.duration, counted_us);
-	f->stats.bytes_in += r->x->body_in_bytes;
-	f->stats.bytes_out += r->x->body_out_bytes;
-	if (u) {
-		u->by_status[hundreds]++;
-		histogram_add(&u->duration, counted_us);
-		u->bytes_in += r->x->body_in_bytes;
-		u->bytes_out += r->x->body_out_bytes;
-		if (hundreds == 5)
-			front_count_error(f, r->x);
-	}
-	if (f->access) {
-		const struct access_line line = {
-			.x = r->x,
-			.wall_ms = loop_wall_ms(),
-			.took_us = took_us,
-			.sent_us = r->sent_us,
-			.connect_us = r->connect_us,
-			.head_us = r->head_us,
-			.upstream = u ? u->name : NULL,
-			.endpoint = r->attempts ? r->endpoint_text : NULL,
-			.attempts = r->attempts,
-			.why = why,
-		};
-
-		access_write(f->access, &line);
 	}
 }
 
@@ -697,8 +593,8 @@ static void on_client_closed(void *arg, const char *why)
 	detach(r, false);
 	replay_drop(&r->replay, &r->front->replay_blocks);
 	if (r->state != RELAY_DONE)
-		set_state(r, RELAY_DONE);
-	account(r, why);
+		relay_set_state(r, RELAY_DONE);
+	relay_account(r, why);
 	if (r->upstream)
 		upstream_leave(r->upstream);
 	loop_defer(r->front->loop, &r->reap, relay_free, r);

@@ -35,7 +35,7 @@ struct relay {
 	struct upstream *upstream; /* NULL: no route */
 	struct endpoint *endpoint; /* while it counts as in flight there */
 	struct client *client;	   /* its connection, owned */
-	uint8_t state;		   /* enum relay_state; set_state() is the only writer */
+	uint8_t state;		   /* enum relay_state; relay_set_state() writes it */
 	uint8_t attempts, ntried;
 	bool fresh;	     /* a pooled connection was stale: no more of those */
 	bool upgrade;	     /* the client's Upgrade went upstream: 101 is an answer */
@@ -72,20 +72,26 @@ struct relay {
 	struct loop_reap reap;
 };
 
+/* The only writer of <state>; checks that it may follow. */
+void relay_set_state(struct relay *r, enum relay_state next);
+/* Its upstream's rules are met: on to an endpoint. */
+void relay_go(struct relay *r);
+/* It is over (<why> NULL: completed): counts and logs it. account.c */
+void relay_account(struct relay *r, const char *why);
 /* Takes <x> on: routes lead to <u>. From an exchange_handler's request function. */
 void relay_begin(struct front *f, struct exchange *x, struct upstream *u);
 /* We answer <x> ourselves, without an upstream. <location>: for a redirect, borrowed for the
  * call. */
 void relay_answer_only(struct front *f, struct exchange *x, unsigned status, const char *detail,
 		       struct slice location);
-/* The password of a request that waits for that was right, or not. */
-void relay_checked(struct relay *r, bool right);
 /* The upstream's next bytes may come. */
 void relay_go_on(struct relay *r);
 /* Lets a held request go to an endpoint (or be held again). */
 void relay_release(struct relay *r);
-/* A held request waited too long, or its upstream goes. */
-void relay_give_up(struct relay *r, const char *detail);
+/* We answer it in its upstream's stead, whatever it waits for: a rule refuses it, it waited too long,
+ * or its upstream goes. <location>: for a redirect, borrowed for the call. Not once it was
+ * answered: relay_cut(). */
+void relay_refuse(struct relay *r, unsigned status, const char *detail, struct slice location);
 /* Its endpoint may not be there any more: another one if the retry rule allows, else it stays
  * where it is. */
 void relay_reroute(struct relay *r);
