@@ -328,6 +328,7 @@ static void on_drop(struct client_idle *idle)
 static void do_connect(struct client_h2_conn *conn)
 {
 	int rc = stream_connected(&conn->stream);
+	uint32_t took_us;
 
 	if (rc == -EAGAIN)
 		return;
@@ -335,7 +336,9 @@ static void do_connect(struct client_h2_conn *conn)
 		fail(conn, rc, strerrordesc_np(-rc));
 		return;
 	}
-	(void)client_connected(conn->pool, conn->opened_us);
+	took_us = client_connected(conn->pool, conn->opened_us);
+	LIST_FOR_EACH(c, &conn->streams, struct client_h2, link)
+		c->client.connect_us = took_us;
 	conn->state = H2_OPEN;
 	conn->out.blocked = false;
 	deadline_set(&conn->deadline, 0);
