@@ -19,6 +19,9 @@ struct upstream {
 	char *name;
 	struct upstream_policy policy;
 	struct client_limits limits;
+	/* Of gRPC calls: the head of a response comes with its first message, however long that
+	 * takes, and they have deadlines of their own. */
+	struct client_limits call_limits;
 	struct list endpoints;
 	struct map by_sticky_id; /* of them */
 	uint32_t nendpoints;

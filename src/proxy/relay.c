@@ -140,7 +140,6 @@ static int attempt(struct relay *r, struct endpoint *e)
 	struct front *f = r->front;
 	const struct policy_headers *changes = &r->upstream->policy.request_headers;
 	const struct head *h = forward_request(&f->forward, r->x);
-	struct client_limits limits = r->upstream->limits;
 	struct client *c;
 	uint32_t max_idle_ms;
 	int rc;
@@ -152,12 +151,9 @@ static int attempt(struct relay *r, struct endpoint *e)
 	rc = endpoint_open(e, r->fresh ? 0 : max_idle_ms, &c);
 	if (rc < 0)
 		return rc;
-	/* The head of a call's response comes with its first message, however long that takes:
-	 * calls have deadlines of their own. */
-	if (r->grpc)
-		limits.head_ms = r->upstream->policy.head_ms;
 	r->upgrade = h->protocol.n > 0;
-	rc = client_request(c, h, r->x->req.body, r->x->req.content_length, &limits,
+	rc = client_request(c, h, r->x->req.body, r->x->req.content_length,
+			    r->grpc ? &r->upstream->call_limits : &r->upstream->limits,
 			    &upstream_events, r);
 	if (rc < 0) {
 		client_close(c);

@@ -64,6 +64,8 @@ static void adopt_policy(struct upstream *u, const struct upstream_policy *p)
 	u->limits = c->limits;
 	if (u->policy.head_ms)
 		u->limits.head_ms = u->policy.head_ms;
+	u->call_limits = u->limits;
+	u->call_limits.head_ms = u->policy.head_ms;
 	/* What a front door without such a policy does not need. */
 	if (u->policy.rate && !u->front->rates)
 		u->front->rates = rate_table_create();
