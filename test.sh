@@ -8,7 +8,7 @@ SOURCE=$(cd "$(dirname "$0")" && pwd)
 
 TEST_PACKAGES=(clang libclang-rt-14-dev libcmocka-dev mandoc shellcheck codespell valgrind strace openssl iproute2
 	python3 python3-pytest python3-grpcio python3-h11 python3-h2 python3-hpack nodejs python3-requests docker-registry prometheus
-	apache2-utils lmdb-utils busybox-static)
+	nghttp2-client apache2-utils lmdb-utils busybox-static)
 JOBS=$(nproc)
 BUILD=$SOURCE/build
 LOGS=$BUILD/test

@@ -15,7 +15,7 @@ struct serve_args {
 	uint64_t heartbeat_ms, offline_ms, drain_ms, request_drain_ms, tunnel_drain_ms;
 	uint64_t head_ms, idle_ms, body_ms, write_ms, tunnel_idle_ms;
 	int64_t max_connections, max_per_address, max_tunnels_per_address, min_rate;
-	bool no_access_log;
+	bool no_access_log, h2c;
 };
 
 /* Root has the well-known ports; anyone else gets ports that need no privilege, on loopback. */
@@ -88,6 +88,7 @@ static int run(struct cli *c, struct serve_args *a)
 	o.ncerts = a->certs.n;
 	o.trusted_proxies = a->trusted_proxies.at;
 	o.connections.proxy_senders = a->proxy_senders.at;
+	o.connections.h2c = a->h2c;
 	o.console_host = a->console_host;
 	o.data_dir = cli_data_dir(c);
 	o.docker_host = a->docker_host;
@@ -131,6 +132,7 @@ static int serve(struct cli *c, int argc, char **argv)
 		{ "heartbeat-interval", "TIME", OPT_DURATION, &a.heartbeat_ms, "how often agents report (30s)", 0, 0, false },
 		{ "offline-after", "TIME", OPT_DURATION, &a.offline_ms, "a node unheard of for this long is offline (90s)", 0, 0, false },
 		{ "trusted-proxy", "RANGE", OPT_LIST, &a.trusted_proxies, "believe forwarding fields from there", 0, 0, false },
+		{ "h2c", NULL, OPT_FLAG, &a.h2c, "take HTTP/2 in clear text from who begins with it", 0, 0, false },
 		{ "proxy-protocol", "RANGE", OPT_LIST, &a.proxy_senders, "expect PROXY headers from there", 0, 0, false },
 		{ "network-subnet", "RANGE", OPT_TEXT, &a.network_subnet, "of the bridge network on this machine (10.213.0.0/16)", 0, 0, false },
 		{ "network-name", "NAME", OPT_TEXT, &a.network_name, "its name (temps)", 0, 0, false },

@@ -121,6 +121,8 @@ static void put_front(struct json_out *o, const struct control *c)
 	json_put_int(o, "too_slow", (int64_t)s->too_slow);
 	json_put_int(o, "evicted", (int64_t)s->evicted);
 	json_put_int(o, "refused_tunnels", (int64_t)s->refused_tunnels);
+	json_put_int(o, "h2_floods",
+		     (int64_t)(s->h2_reset_floods + s->h2_frame_floods + s->h2_head_floods));
 	json_put_int(o, "bad_proxy_headers", (int64_t)s->bad_proxy_headers);
 	json_obj_end(o);
 }
