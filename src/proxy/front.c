@@ -128,10 +128,10 @@ bool front_has_host(const struct front *f, struct slice host)
 
 static struct route *find_route(struct front *f, const struct exchange *x)
 {
-	char host[TABLE_HOST_MAX + 1], path[HEAD_MAX_TARGET];
+	char host[TABLE_HOST_MAX + 1];
 	size_t n = host_fold(x->req.authority, host);
 
-	return n ? table_find(&f->table, host, n, path_plain(x->req.path, path)) : NULL;
+	return n ? table_find(&f->table, host, n, path_plain(x->req.path, f->path)) : NULL;
 }
 
 void front_count_error(struct front *f, const struct exchange *x)

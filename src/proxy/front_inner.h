@@ -34,6 +34,9 @@ struct front {
 	uint64_t random;		/* xorshift64 */
 	struct hash_key sticky_key;
 	char cookie[160];		/* being set */
+	/* Of the request being routed, when it is not plain. Not on the stack, where the compiler
+	 * would clear 16 KiB for every request. */
+	char path[HEAD_MAX_TARGET];
 	char location[HEAD_MAX_TARGET + 512];	/* of a redirect being written */
 	struct loop_reap reap;
 };
