@@ -29,12 +29,6 @@ static int explain(struct stream_tls *t, int rc, int *wants)
 	return t->failed;
 }
 
-static int no_handshake(struct stream *s, int *events)
-{
-	*events = 0;
-	return s->tls->failed;
-}
-
 static ssize_t tls_read(struct stream *s, void *p, size_t n)
 {
 	struct stream_tls *t = s->tls;
@@ -71,33 +65,6 @@ static ssize_t tls_read(struct stream *s, void *p, size_t n)
 	return rc == -EAGAIN ? rc : tls_tell_end(t);
 }
 
-/* Copies up to <max> bytes of the pieces from byte <skip> on to <out>; when the piece there
- * holds as much by itself, points to it instead. Returns how many. */
-static size_t gather(const struct iovec *iov, int iovcnt, size_t skip, size_t max, uint8_t *out,
-		     const void **from)
-{
-	size_t n = 0;
-
-	*from = out;
-	for (int i = 0; i < iovcnt && n < max; i++) {
-		size_t take;
-
-		if (skip >= iov[i].iov_len) {
-			skip -= iov[i].iov_len;
-			continue;
-		}
-		take = MIN(iov[i].iov_len - skip, max - n);
-		if (n == 0 && (take == max || i == iovcnt - 1)) {
-			*from = (const char *)iov[i].iov_base + skip;
-			return take;
-		}
-		memcpy(out + n, (const char *)iov[i].iov_base + skip, take);
-		n += take;
-		skip = 0;
-	}
-	return n;
-}
-
 /* One record after the other while the socket takes them. */
 static ssize_t tls_write(struct stream *s, const struct iovec *iov, int iovcnt)
 {
@@ -114,8 +81,8 @@ static ssize_t tls_write(struct stream *s, const struct iovec *iov, int iovcnt)
 	t->budget_bytes = TLS_CALL_BUDGET_BYTES;
 	for (;;) {
 		size_t max = t->retry_bytes ? t->retry_bytes : TLS_RECORD_BYTES;
-		const void *from;
-		size_t n = gather(iov, iovcnt, total, max, t->server->out, &from);
+		const uint8_t *from;
+		size_t n = tls_gather(iov, iovcnt, total, max, t->server->out, &from);
 
 		if (n < t->retry_bytes)
 			return -EINVAL; /* the caller's error: not what it offered before */
@@ -222,7 +189,7 @@ const struct stream_kind tls12_kind = {
 	.read = tls_read,
 	.write = tls_write,
 	.pending = tls_pending,
-	.handshake = no_handshake,
+	.handshake = tls_no_handshake,
 	.shutdown = tls_shutdown,
 	.close = tls_close,
 	.woken = tls_woken,

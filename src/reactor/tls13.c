@@ -284,34 +284,6 @@ struct batch {
 	bool bye; /* the last one is the goodbye */
 };
 
-/* Copies up to <max> bytes of the pieces from byte <skip> on to <out>; when the piece there holds
- * as much by itself, points to it instead. Returns how many. */
-static size_t gather(const struct iovec *iov, int iovcnt, size_t skip, size_t max, uint8_t *out,
-		     const uint8_t **from)
-{
-	size_t n = 0;
-
-	*from = out;
-	for (int i = 0; i < iovcnt && n < max; i++) {
-		const uint8_t *piece = iov[i].iov_base;
-		size_t take;
-
-		if (skip >= iov[i].iov_len) {
-			skip -= iov[i].iov_len;
-			continue;
-		}
-		take = MIN(iov[i].iov_len - skip, max - n);
-		if (n == 0 && (take == max || i == iovcnt - 1)) {
-			*from = piece + skip;
-			return take;
-		}
-		memcpy(out + n, piece + skip, take);
-		n += take;
-		skip = 0;
-	}
-	return n;
-}
-
 static bool seal_one(struct stream_tls *t, struct batch *b, uint8_t type, const uint8_t *from,
 		     size_t n)
 {
@@ -338,7 +310,7 @@ static bool seal_batch(struct stream_tls *t, struct batch *b, const struct iovec
 	while (b->count < RECORDS_A_WRITE) {
 		uint8_t *record = scratch + b->bytes;
 		const uint8_t *from;
-		size_t n = gather(iov, iovcnt, skip, TLS_RECORD_BYTES, record + 5, &from);
+		size_t n = tls_gather(iov, iovcnt, skip, TLS_RECORD_BYTES, record + 5, &from);
 
 		if (n == 0)
 			break;
@@ -488,17 +460,11 @@ static void do_close(struct stream *s, bool reset)
 	tls_free(t);
 }
 
-static int no_handshake(struct stream *s, int *events)
-{
-	*events = 0;
-	return s->tls->failed;
-}
-
 const struct stream_kind tls13_kind = {
 	.read = do_read,
 	.write = do_write,
 	.pending = is_pending,
-	.handshake = no_handshake,
+	.handshake = tls_no_handshake,
 	.shutdown = do_shutdown,
 	.close = do_close,
 	.woken = on_woken,

@@ -335,6 +335,38 @@ ssize_t tls_tell_end(struct stream_tls *t)
 	return t->failed;
 }
 
+size_t tls_gather(const struct iovec *iov, int iovcnt, size_t skip, size_t max, uint8_t *out,
+		  const uint8_t **from)
+{
+	size_t n = 0;
+
+	*from = out;
+	for (int i = 0; i < iovcnt && n < max; i++) {
+		const uint8_t *piece = iov[i].iov_base;
+		size_t take;
+
+		if (skip >= iov[i].iov_len) {
+			skip -= iov[i].iov_len;
+			continue;
+		}
+		take = MIN(iov[i].iov_len - skip, max - n);
+		if (n == 0 && (take == max || i == iovcnt - 1)) {
+			*from = piece + skip;
+			return take;
+		}
+		memcpy(out + n, piece + skip, take);
+		n += take;
+		skip = 0;
+	}
+	return n;
+}
+
+int tls_no_handshake(struct stream *s, int *events)
+{
+	*events = 0;
+	return s->tls->failed;
+}
+
 void tls_flush_woken(struct stream_tls *t)
 {
 	int rc;

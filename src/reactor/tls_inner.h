@@ -105,6 +105,11 @@ BIO_METHOD *tls_bio_method(void);
 int tls_flush(struct stream_tls *t, bool more);
 /* Says so once: what was read before it comes first. */
 ssize_t tls_tell_end(struct stream_tls *t);
+/* Copies up to <max> bytes of the pieces from byte <skip> on to <out>; when the piece there holds as
+ * much by itself, points to it instead. Returns how many. */
+size_t tls_gather(const struct iovec *iov, int iovcnt, size_t skip, size_t max, uint8_t *out,
+		  const uint8_t **from);
+int tls_no_handshake(struct stream *s, int *events);
 /* What every kind does when it is woken for writing: sends what waits, and FIN behind the goodbye. */
 void tls_flush_woken(struct stream_tls *t);
 /* The last of <t>: blocks, keys, memory. */
