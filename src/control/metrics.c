@@ -70,8 +70,6 @@ union scratch {
 	struct rpc_stats rpc;
 	struct deployer_stats deployer;
 	struct certs_stats certs;
-	struct upstream_stats upstream;
-	struct endpoint_view endpoint;
 };
 
 /* The struct that process-wide rows of <of> read from; <tmp> is room for one that is made. */
