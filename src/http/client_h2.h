@@ -138,7 +138,9 @@ static inline void client_h2_wake(struct client_h2 *c)
 /* ---- connections, client_h2_conn.c ---- */
 
 /* More than this waits for the socket: who has content offers it again later. A frame always fits. */
-#define CLIENT_H2_OUT_MAX (48 * 1024)
+#define CLIENT_H2_OUT_MAX (CLIENT_H2_BLOCK_BYTES - CLIENT_H2_FRAME_HEAD - CLIENT_H2_FRAME_MAX)
+#define CLIENT_H2_FRAME_HEAD 9
+#define CLIENT_H2_FRAME_MAX 16384 /* of what follows: libnghttp2 makes none larger */
 
 static inline bool client_h2_out_has_room(const struct client_h2_conn *conn)
 {

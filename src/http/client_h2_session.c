@@ -330,7 +330,7 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
 
 	(void)session;
 	(void)source;
-	if (client_h2_queue(conn, head, 9) < 0)
+	if (client_h2_queue(conn, head, CLIENT_H2_FRAME_HEAD) < 0)
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	c->taken += length;
 	for (int i = 0; i < c->noffer && length; i++) {

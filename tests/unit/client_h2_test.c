@@ -463,6 +463,33 @@ static void test_slow_upstream(void **state)
 	peer_close(&p);
 }
 
+/* Whatever already waits for the socket, one frame more fits or is not asked for. */
+static void test_full_outbox(void **state)
+{
+	static const nghttp2_settings_entry wide[] = { { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
+							 8 << 20 } };
+	struct peer p;
+	size_t sent[2] = { 0 };
+
+	(void)state;
+	post(&asks[0], BODY_CHUNKED, 0);
+	post(&asks[1], BODY_CHUNKED, 0);
+	peer_open(&p, accept_fd(), wide, 1);
+	nghttp2_session_set_local_window_size(p.session, 0, 0, 8 << 20);
+	PEER_UNTIL(loop, &p, p.nstreams == 2);
+	for (size_t n = 16300; n < 16400; n++) {
+		/* All in one turn: nothing goes out in between. */
+		sent[0] += write_to(&asks[0], much, 2 * 16384 + n);
+		sent[1] += write_to(&asks[1], much, 16384);
+		PEER_UNTIL(loop, &p,
+			   peer_request(&p, 0)->body_n == sent[0] &&
+				   peer_request(&p, 1)->body_n == sent[1]);
+	}
+	assert_true(sent[0] > 0 && sent[1] > 0);
+	assert_int_equal(asks[0].failures + asks[1].failures, 0);
+	peer_close(&p);
+}
+
 /* Who does not take stops only what comes for him. */
 static void test_slow_taker(void **state)
 {
@@ -1023,27 +1050,17 @@ static void test_no_tunnel(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_request),
-		TEST(test_bodies),
-		TEST(test_content),
-		TEST(test_before_settings),
-		TEST(test_slow_upstream),
-		TEST(test_slow_taker),
-		TEST(test_complete_before_the_loss),
-		TEST(test_resets),
-		TEST(test_malformed),
-		TEST(test_goaway),
-		TEST(test_connection_lost),
-		TEST(test_nobody_there),
-		TEST(test_cancel),
-		TEST(test_peer_limit),
-		TEST(test_pool_cap),
-		TEST(test_idle),
-		TEST(test_limits),
-		TEST(test_floods),
-		TEST(test_heads_too_many),
-		TEST(test_tunnel),
-		TEST(test_no_tunnel),
+		TEST(test_request),	  TEST(test_bodies),
+		TEST(test_content),	  TEST(test_before_settings),
+		TEST(test_slow_upstream), TEST(test_full_outbox),
+		TEST(test_slow_taker),	  TEST(test_complete_before_the_loss),
+		TEST(test_resets),	  TEST(test_malformed),
+		TEST(test_goaway),	  TEST(test_connection_lost),
+		TEST(test_nobody_there),  TEST(test_cancel),
+		TEST(test_peer_limit),	  TEST(test_pool_cap),
+		TEST(test_idle),	  TEST(test_limits),
+		TEST(test_floods),	  TEST(test_heads_too_many),
+		TEST(test_tunnel),	  TEST(test_no_tunnel),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
