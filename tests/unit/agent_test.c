@@ -618,7 +618,10 @@ static void test_agent(void **state)
 	registered_address(base, sizeof(base));
 	check_api(base, bearer);
 
-	/* The containers go along once, and again when asked for. */
+	/* The containers go along once, and again when asked for. A beat of before, which nobody answered
+	 * while the API was asked, may have cost its connection: then they went along twice. */
+	w.beats = w.full_beats = 0;
+	PUMP_UNTIL(w.loop, w.beats > w.full_beats);
 	w.beats = w.full_beats = 0;
 	PUMP_UNTIL(w.loop, w.beats == 2);
 	CHECK_INT("unchanged", w.full_beats, 0);
