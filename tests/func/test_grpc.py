@@ -2,6 +2,7 @@
 import contextlib
 import os
 import pathlib
+import random
 import subprocess
 import sys
 import threading
@@ -162,6 +163,43 @@ def test_many_calls_share_few_connections(front, serve):
         calls = [s.Hold.future(b"", timeout=60) for s in (stub, Stub(other)) for _ in range(100)]
         assert all(c.result() == b"together" for c in calls)
     assert 1 <= server.connections() <= 3
+
+
+def test_calls_at_random_beside_each_other(serve):
+    """Large and small, cancelled, abandoned: each one's end is its own doing."""
+    _, stub = serve(Server("a"), Server("b"))
+    wrong = []
+
+    def one(r):
+        size = r.choice([0, 1, 50000, 2 * MIB])
+        kind = r.randrange(5)
+        if kind == 0:
+            assert len(stub.Unary(b"x" * size, timeout=60)) == size
+        elif kind == 1:
+            assert stub.Collect((b"x" * size for _ in range(5)), timeout=60) == str(5 * size).encode()
+        elif kind == 2:
+            assert [len(m) for m in stub.Chat((b"x" * min(size, 50000) for _ in range(10)), timeout=60)] == [min(size, 50000) + 4] * 10
+        elif kind == 3:
+            replies = stub.Big(b"20 100000", timeout=60)
+            next(replies)
+            replies.cancel()
+        else:
+            assert status_of(lambda: stub.Collect((b"x" * size for _ in range(1000)), timeout=0.02))[0] == grpc.StatusCode.DEADLINE_EXCEEDED
+
+    def many(seed):
+        r = random.Random(seed)
+        try:
+            for _ in range(25):
+                one(r)
+        except (grpc.RpcError, AssertionError) as e:
+            wrong.append((seed, e))
+
+    threads = [threading.Thread(target=many, args=(seed,)) for seed in range(16)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(120)
+    assert not wrong, wrong[0]
 
 
 def test_a_slow_reader_stops_nobody_else(serve):
