@@ -135,6 +135,7 @@ static bool do_content(struct client_h1 *c)
 		if (c->state == CLOSED)
 			return false;
 		assert(taken <= data.n);
+		inbox_drop_head(&c->in);
 		inbox_take(&c->in, taken);
 		c->refused_more = taken < data.n;
 		return true;

@@ -214,10 +214,15 @@ void inbox_take(struct inbox *in, size_t n)
 		drop_if_empty(in);
 }
 
-void inbox_end(struct inbox *in)
+void inbox_drop_head(struct inbox *in)
 {
 	put_block(in, &in->held);
 	in->floor = 0;
+}
+
+void inbox_end(struct inbox *in)
+{
+	inbox_drop_head(in);
 	in->run = 0;
 	in->over = true;
 	drop_if_empty(in);

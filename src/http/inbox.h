@@ -63,6 +63,8 @@ void inbox_begin_raw(struct inbox *in);
 enum inbox_event inbox_next(struct inbox *in, struct slice *data, struct head *trailers,
 			    const char **why);
 void inbox_take(struct inbox *in, size_t n);
+/* Nobody looks at the head any more: its place is for content. */
+void inbox_drop_head(struct inbox *in);
 /* The message is over or given up: its head may go; unread bytes stay for the next one. */
 void inbox_end(struct inbox *in);
 
