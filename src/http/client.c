@@ -30,7 +30,7 @@ int client_pool_create(struct client_pool **out, struct loop *l, uint32_t max, s
 	pool_init(&p->heads, "response heads", sizeof(struct head), max,
 		  MIN(max, IDLE_OBJECTS_MAX));
 	pool_init(&p->blocks, "upstream blocks", INBOX_BLOCK_BYTES, blocks,
-		  MIN(blocks, IDLE_BLOCKS_MAX));
+		  MIN(MIN(blocks, max / 4 + 16), IDLE_BLOCKS_MAX));
 	/* Few: they make what flows cheaper, and what stands still, because a client takes nothing,
 	 * should not fill memory with them. */
 	pool_init(&p->big_blocks, "big upstream blocks", CLIENT_BIG_BLOCK_BYTES, MAX(max / 32, 8),

@@ -479,7 +479,8 @@ void h2_shared_create(struct conn_shared *shared)
 		  MIN(max, IDLE_OBJECTS_MAX));
 	pool_init(&own->streams, "HTTP/2 streams", sizeof(struct h2_stream), streams,
 		  IDLE_OBJECTS_MAX);
-	pool_init(&own->content, "HTTP/2 content", INBOX_BLOCK_BYTES, streams, IDLE_OBJECTS_MAX);
+	pool_init(&own->content, "HTTP/2 content", INBOX_BLOCK_BYTES, streams,
+		  MIN(MIN(streams, max / 4 + 16), IDLE_OBJECTS_MAX));
 	if (nghttp2_session_callbacks_new(&own->callbacks) != 0 ||
 	    nghttp2_option_new(&own->option) != 0)
 		abort();

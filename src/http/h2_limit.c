@@ -9,6 +9,7 @@
 #define NOISE_BYTES 512 /* content that is worth one of them: window updates come with it */
 #define RESETS_MAX 200	/* a window, beyond what was completed in it */
 #define SHARE_OF_SPARE 8
+#define CONNECTIONS_EACH_EXCHANGE 2 /* in memory: what one keeps that does nothing */
 #define HEAD_LIST_MAX (4u * HEAD_MAX_BYTES)
 
 /* There are as many exchanges as connections, each of which may need one to an upstream. While there
@@ -18,7 +19,8 @@ bool h2_limit_share(const struct h2 *h2)
 {
 	const struct conn_shared *shared = h2->shared;
 	uint32_t max = shared->config.max_connections;
-	uint32_t active = shared->exchanges.used + h2->own->streams.used;
+	uint32_t active = shared->exchanges.used + h2->own->streams.used +
+			  shared->stats.open / CONNECTIONS_EACH_EXCHANGE;
 	uint32_t spare = active < max ? max - active : 0;
 
 	return h2->nstreams < MAX(spare / SHARE_OF_SPARE, 1);

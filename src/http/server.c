@@ -319,7 +319,7 @@ static void init_pools(struct server *s)
 	pool_init(&s->shared.exchanges, "exchanges", sizeof(struct exchange), max,
 		  MIN(max, IDLE_OBJECTS_MAX));
 	pool_init(&s->shared.blocks, "blocks", INBOX_BLOCK_BYTES, blocks,
-		  MIN(blocks, IDLE_BLOCKS_MAX));
+		  MIN(MIN(blocks, max / 4 + 16), IDLE_BLOCKS_MAX));
 	pool_init(&s->shared.big_blocks, "big blocks", BIG_BLOCK_BYTES, MAX(max / 4, 16), 8);
 	pool_init(&s->shared.proxy_headers, "PROXY headers", sizeof(struct proxy_header),
 		  max + EVICTED_MAX, MIN(max, IDLE_OBJECTS_MAX));
