@@ -4,7 +4,7 @@ there: a connection error is a GOAWAY with the right code and then the end of th
 
 A step is bytes, or a function of the connection that waits for something or makes the bytes."""
 import h2raw
-from h2raw import (CONTINUATION, DATA, ENABLE_PUSH, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS, MAX_FRAME_SIZE, PING,
+from h2raw import (DATA, ENABLE_PUSH, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS, MAX_FRAME_SIZE, PING,
                    PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, continuation, data, frame, goaway, headers, indexed,
                    literal, ping, priority, rst_stream, settings, string, table_size, window_update)
 

@@ -606,8 +606,7 @@ static bool is_over(const struct conn *c)
 {
 	bool idle = c->mode == MODE_HEAD && !c->in_len && !c->out_len;
 
-	return (c->eof && (c->mode == MODE_HEAD || c->mode == MODE_EVENTS || c->mode == MODE_WEBSOCKET || c->mode == MODE_ECHO) &&
-		!c->out_len) || (stopping && idle);
+	return (c->eof && !c->out_len) || (stopping && idle);
 }
 
 static int next_wait_ms(void)
