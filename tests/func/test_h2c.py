@@ -2,6 +2,7 @@
 import contextlib
 import os
 import socket
+import ssl
 import threading
 
 import h2.config
@@ -189,6 +190,29 @@ def test_websockets_become_extended_connect(front, route):
     fields = up.requests[0]
     assert (fields[":method"], fields[":protocol"], fields[":path"]) == ("CONNECT", "websocket", "/chat")
     assert "sec-websocket-key" not in fields and fields["sec-websocket-version"] == "13"
+
+
+def test_websockets_from_one_extended_connect_to_the_other(front, route):
+    host, up = route(ok, websockets=True)
+    ctx = ssl.create_default_context(cafile=front.ca)
+    ctx.set_alpn_protocols(["h2"])
+    with socket.create_connection(("127.0.0.1", front.https_port), 10) as plain, ctx.wrap_socket(plain, server_hostname=host) as s:
+        c = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
+        c.initiate_connection()
+        c.send_headers(1, [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":path", "/chat"),
+                           (":authority", host), ("sec-websocket-version", "13")])
+        c.send_data(1, b"hello")
+        got, status = b"", None
+        while got != b"HELLO":
+            s.sendall(c.data_to_send())
+            for e in c.receive_data(s.recv(65536)):
+                if isinstance(e, h2.events.ResponseReceived):
+                    status = dict(e.headers)[":status"]
+                elif isinstance(e, h2.events.DataReceived):
+                    got += e.data
+                assert not isinstance(e, (h2.events.StreamReset, h2.events.ConnectionTerminated)), e
+        assert status == "200"
+    assert up.requests[0][":protocol"] == "websocket"
 
 
 def test_no_websockets_where_they_are_not_taken(front, route):
