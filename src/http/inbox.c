@@ -70,10 +70,11 @@ static int make_room(struct inbox *in)
 	if (iobuf_room(b) >= ROOM_MIN)
 		return 0;
 	if (in->floor && !in->over) {
-		/* As little room as the head's is room: nobody's content waits for a big block. */
 		if (inbox_len(in) > in->blocks->size / 2 && split(in, in->big) == 0)
 			return 0;
-		return split(in, in->blocks);
+		/* As little room as the head's is room: nobody's content waits for a big block. Only
+		 * what lies in one already, behind a large head, may be too much for another. */
+		return inbox_len(in) < in->blocks->size ? split(in, in->blocks) : -ENOMEM;
 	}
 	if (!in->floor && b->pos) {
 		memmove(b->mem, b->mem + b->pos, iobuf_len(b));

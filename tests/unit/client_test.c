@@ -562,6 +562,82 @@ static void test_back_pressure_in(void **state)
 	close(fd);
 }
 
+/* Big blocks are few: who gets none, with much of a response not taken, waits like others. */
+static void test_few_big_blocks(void **state)
+{
+	enum { MANY = 40 };
+	static char piece[12000];
+	struct client_pool *many;
+	struct client *clients[MANY];
+	int fds[MANY];
+	struct err err;
+
+	(void)state;
+	assert_int_equal(client_pool_create(&many, rig.loop, MANY, &err), 0);
+	seen.refuse = true;
+	for (unsigned i = 0; i < MANY; i++) {
+		assert_int_equal(client_open(&clients[i], many, &rig.at), 0);
+		fds[i] = accept_one();
+		seen.c = clients[i];
+		get();
+		rig_expect(&rig, fds[i], SENT);
+		rig_say(&rig, fds[i], "HTTP/1.1 200 OK\r\nContent-Length: 600000\r\n\r\n");
+		rig_say_bytes(&rig, fds[i], piece, sizeof(piece));
+		PUMP_UNTIL(rig.loop, seen.heads == i + 1);
+		while (send(fds[i], piece, sizeof(piece), 0) > 0)
+			;
+		pump_idle(rig.loop);
+		if (seen.failures)
+			fail_msg("connection %u: %s", i, seen.failure.why);
+	}
+	for (unsigned i = 0; i < MANY; i++) {
+		client_close(clients[i]);
+		close(fds[i]);
+	}
+	seen.c = NULL;
+	client_pool_destroy(many);
+}
+
+/* One that has a big block for its large head, when no other is left: what is behind the head waits
+ * where it is. */
+static void test_large_heads_without_big_blocks(void **state)
+{
+	enum { MANY = 80 };
+	static char field[17000], piece[60000];
+	struct client_pool *many;
+	struct client *clients[MANY];
+	int fds[MANY] = { 0 };
+	unsigned n = 0;
+	struct err err;
+
+	(void)state;
+	memset(field, 'x', sizeof(field) - 1);
+	assert_int_equal(client_pool_create(&many, rig.loop, MANY, &err), 0);
+	seen.refuse = true;
+	while (!seen.failures) {
+		assert_true(n < MANY);
+		assert_int_equal(client_open(&clients[n], many, &rig.at), 0);
+		fds[n] = accept_one();
+		seen.c = clients[n];
+		get();
+		rig_expect(&rig, fds[n], SENT);
+		rig_say(&rig, fds[n], "HTTP/1.1 200 OK\r\nContent-Length: 600000\r\nX: ");
+		rig_say(&rig, fds[n], field);
+		rig_say(&rig, fds[n++], "\r\n\r\n");
+		PUMP_UNTIL(rig.loop, seen.heads + seen.failures == n);
+	}
+	assert_string_equal(seen.failure.why, "no room for a response head this large");
+	rig_say_bytes(&rig, fds[0], piece, sizeof(piece));
+	pump_idle(rig.loop);
+	assert_int_equal(seen.failures, 1);
+	for (unsigned i = 0; i < n; i++) {
+		client_close(clients[i]);
+		close(fds[i]);
+	}
+	seen.c = NULL;
+	client_pool_destroy(many);
+}
+
 /* The rest of a response that was read before the upstream closed is not lost on a slow taker. */
 static void test_paused_at_close(void **state)
 {
@@ -783,6 +859,7 @@ int main(void)
 		TEST(test_tunnel),	     TEST(test_refused),
 		TEST(test_limits),	     TEST(test_cap),
 		TEST(test_descriptors),	     TEST(test_close_inside),
+		TEST(test_few_big_blocks),   TEST(test_large_heads_without_big_blocks),
 		TEST(test_informs),	     TEST(test_unasked),
 	};
 
