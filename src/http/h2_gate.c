@@ -83,6 +83,9 @@ static void check(struct h2 *h2, const uint8_t *head)
 	struct h2_gate *g = &h2->gate;
 	uint8_t type = head[3];
 
+	/* Whatever became of the header block before it, it is over. */
+	if (type != NGHTTP2_CONTINUATION)
+		h2->head_ms = 0;
 	g->continuations = type == NGHTTP2_CONTINUATION ? g->continuations + 1 : 0;
 	switch (type) {
 	case NGHTTP2_DATA: /* see on_frame() for those without content */
