@@ -24,6 +24,7 @@
 #define LARGE_BYTES 300000 /* more than windows and the socket take */
 #define STREAMS_MAX 1024   /* looked at in the output */
 #define MAX_FRAME_BYTES 16384
+#define PIECES_MAX 50 /* small ones; then all at once, or a large input takes for ever */
 
 enum how {
 	PREFACE = 1, /* is sent before */
@@ -403,6 +404,7 @@ static void talk(int fd, const char *p, size_t n, uint32_t seed, uint8_t *out, s
 {
 	size_t sent = 0;
 	uint64_t before;
+	unsigned pieces = 0;
 
 	do {
 		before = *out_n + sent + s.begun + s.closed + s.moved;
@@ -411,7 +413,7 @@ static void talk(int fd, const char *p, size_t n, uint32_t seed, uint8_t *out, s
 			ssize_t k;
 
 			seed = seed * 1664525 + 1013904223;
-			piece = seed >> 30 ? 1 + (seed >> 16) % 64 : n;
+			piece = seed >> 30 && pieces++ < PIECES_MAX ? 1 + (seed >> 16) % 64 : n;
 			k = send(fd, p + sent, MIN(piece, n - sent), MSG_DONTWAIT | MSG_NOSIGNAL);
 			if (k < 0 && errno != EAGAIN)
 				sent = n;
