@@ -200,7 +200,10 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 		if (c)
 			on_rst_stream(c, frame->rst_stream.error_code);
 		return go_on(conn);
-	case NGHTTP2_DATA: break;
+	case NGHTTP2_DATA:
+		/* What is there came of a block that nobody took, of this stream or another. */
+		client_h2_section_drop(conn->pool, &conn->section);
+		break;
 	default: return go_on(conn);
 	}
 	/* <c> may have been closed by what it was told. */

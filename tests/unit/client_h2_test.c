@@ -767,6 +767,78 @@ static void test_cancel(void **state)
 	peer_close(&p);
 }
 
+static void frame(uint8_t out[9], size_t n, uint8_t type, uint8_t flags, uint32_t id)
+{
+	const uint8_t head[9] = {
+		0,	    (uint8_t)(n >> 8),	 (uint8_t)n,	      type,
+		flags,	    (uint8_t)(id >> 24), (uint8_t)(id >> 16), (uint8_t)(id >> 8),
+		(uint8_t)id
+	};
+
+	memcpy(out, head, sizeof(head));
+}
+
+/* Whatever becomes of a header block, its fields are nobody else's trailers. */
+static void test_fields_of_another(void **state)
+{
+	static const struct {
+		const char *name;
+		uint8_t block[20], n, flags;
+		bool cancel;
+	} cases[] = {
+		{ "given up inside its head",
+		  { 0x88, 0x00, 11, 'g', 'r', 'p', 'c', '-', 's', 't', 'a', 't', 'u', 's', 1, '7' },
+		  16,
+		  0,
+		  true },
+		{ "no :status",
+		  { 0x00, 11, 'g', 'r', 'p', 'c', '-', 's', 't', 'a', 't', 'u', 's', 1, '7' },
+		  15,
+		  NGHTTP2_FLAG_END_HEADERS,
+		  false },
+		{ "a malformed name behind it",
+		  { 0x88, 0x00, 11,  'g', 'r', 'p', 'c',  '-', 's', 't',
+		    'a',  't',	'u', 's', 1,   '7', 0x00, 1,   'X', 0 },
+		  20,
+		  NGHTTP2_FLAG_END_HEADERS,
+		  false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		uint8_t bytes[9 + sizeof(cases[i].block)], rest[9];
+		struct peer p;
+
+		open_one(&p);
+		get(&asks[1]);
+		get(&asks[2]);
+		PEER_UNTIL(loop, &p, p.nstreams == 3);
+		peer_answer(&p, peer_request(&p, 2), "200", NULL, NULL, "ok", 2, true);
+		PEER_UNTIL(loop, &p, asks[2].body_n == 2);
+		frame(bytes, cases[i].n, NGHTTP2_HEADERS, cases[i].flags,
+		      (uint32_t)peer_request(&p, 1)->id);
+		memcpy(bytes + 9, cases[i].block, cases[i].n);
+		peer_bytes(&p, bytes, 9 + cases[i].n);
+		peer_idle(loop, &p);
+		if (cases[i].cancel) {
+			end_ask(&asks[1]);
+			frame(rest, 0, NGHTTP2_CONTINUATION, NGHTTP2_FLAG_END_HEADERS,
+			      (uint32_t)peer_request(&p, 1)->id);
+			peer_bytes(&p, rest, sizeof(rest));
+			peer_idle(loop, &p);
+		} else {
+			CHECK_INT(cases[i].name, asks[1].failures, 1);
+			end_ask(&asks[1]);
+		}
+		peer_continue(&p, peer_request(&p, 2), "ok", 2, false);
+		PEER_UNTIL(loop, &p, asks[2].ends);
+		CHECK_INT(cases[i].name, asks[2].trailers, 0);
+		end_ask(&asks[2]);
+		peer_close(&p);
+		pump_idle(loop);
+	}
+}
+
 /* ---- how many ---- */
 
 static void test_peer_limit(void **state)
@@ -885,17 +957,6 @@ static void test_limits(void **state)
 }
 
 /* ---- floods ---- */
-
-static void frame(uint8_t out[9], size_t n, uint8_t type, uint8_t flags, uint32_t id)
-{
-	const uint8_t head[9] = {
-		0,	    (uint8_t)(n >> 8),	 (uint8_t)n,	      type,
-		flags,	    (uint8_t)(id >> 24), (uint8_t)(id >> 16), (uint8_t)(id >> 8),
-		(uint8_t)id
-	};
-
-	memcpy(out, head, sizeof(head));
-}
 
 static void test_floods(void **state)
 {
@@ -1050,17 +1111,29 @@ static void test_no_tunnel(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_request),	  TEST(test_bodies),
-		TEST(test_content),	  TEST(test_before_settings),
-		TEST(test_slow_upstream), TEST(test_full_outbox),
-		TEST(test_slow_taker),	  TEST(test_complete_before_the_loss),
-		TEST(test_resets),	  TEST(test_malformed),
-		TEST(test_goaway),	  TEST(test_connection_lost),
-		TEST(test_nobody_there),  TEST(test_cancel),
-		TEST(test_peer_limit),	  TEST(test_pool_cap),
-		TEST(test_idle),	  TEST(test_limits),
-		TEST(test_floods),	  TEST(test_heads_too_many),
-		TEST(test_tunnel),	  TEST(test_no_tunnel),
+		TEST(test_request),
+		TEST(test_bodies),
+		TEST(test_content),
+		TEST(test_before_settings),
+		TEST(test_slow_upstream),
+		TEST(test_full_outbox),
+		TEST(test_slow_taker),
+		TEST(test_complete_before_the_loss),
+		TEST(test_resets),
+		TEST(test_malformed),
+		TEST(test_goaway),
+		TEST(test_connection_lost),
+		TEST(test_nobody_there),
+		TEST(test_cancel),
+		TEST(test_fields_of_another),
+		TEST(test_peer_limit),
+		TEST(test_pool_cap),
+		TEST(test_idle),
+		TEST(test_limits),
+		TEST(test_floods),
+		TEST(test_heads_too_many),
+		TEST(test_tunnel),
+		TEST(test_no_tunnel),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
