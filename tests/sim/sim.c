@@ -166,16 +166,19 @@ static void command_credentials(struct sim *s)
 		e = (struct cluster_event){ EVENT_API_KEY_REVOKE, .revoke = { 1, "000000000000" } };
 		break;
 	case 4:
-		e = (struct cluster_event){ EVENT_STATIC_ADD,
-					    .route = { 1, "static.example.test", { &target, 1 } } };
+		e = (struct cluster_event){
+			EVENT_STATIC_ADD,
+			.route = { 1, "static.example.test", { &target, 1 }, { 0 } }
+		};
 		break;
 	case 5:
 		e = (struct cluster_event){ EVENT_STATIC_REMOVE,
-					    .route = { 1, "static.example.test", { 0 } } };
+					    .route = { 1, "static.example.test", { 0 }, { 0 } } };
 		break;
 	case 6:
-		e = (struct cluster_event){ EVENT_STATIC_SET,
-					    .route = { 1, "static.example.test", { 0 }, { &rate, 1 } } };
+		e = (struct cluster_event){
+			EVENT_STATIC_SET, .route = { 1, "static.example.test", { 0 }, { &rate, 1 } }
+		};
 		break;
 	case 7:
 		e = (struct cluster_event){ EVENT_REGISTRY_ADD,

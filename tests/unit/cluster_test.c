@@ -101,7 +101,8 @@ static void test_registration(void **state)
 
 static void test_a_token_s_labels_hold(void **state)
 {
-	struct pair given[] = { { "tier", "low" } }, told[] = { { "tier", "gold" }, { "gpu", "no" } };
+	struct pair given[] = { { "tier", "low" } },
+		    told[] = { { "tier", "gold" }, { "gpu", "no" } };
 	struct pairs bound = { given, 1 }, own = { told, 2 };
 	struct event_register reg = { .reply = 7,
 				      .name = "w",
@@ -114,9 +115,10 @@ static void test_a_token_s_labels_hold(void **state)
 	const struct node *n;
 
 	(void)state;
-	rig_do(&rig, (struct cluster_event){
-			     EVENT_JOIN_TOKEN_CREATE,
-			     .join_token_create = { .reply = 1, .hash = rig_hash('a'), .labels = bound } });
+	rig_do(&rig, (struct cluster_event){ EVENT_JOIN_TOKEN_CREATE,
+					     .join_token_create = { .reply = 1,
+								    .hash = rig_hash('a'),
+								    .labels = bound } });
 	rig_do(&rig, (struct cluster_event){ EVENT_REGISTER, .reg = reg });
 	CHECK_INT("kind", rig.reply.kind, REPLY_CREATED);
 	for (int i = 0; i < 2; i++) {
@@ -254,13 +256,16 @@ static void test_credentials_survive(void **state)
 				       .api_key_create = { 1, rig_hash('f'), "ci", "admin" } });
 	rig_do(&rig, (struct cluster_event){ EVENT_REGISTRY_ADD,
 					     .registry = { 1, "r.example.test", "sealed" } });
-	rig_do(&rig, (struct cluster_event){ EVENT_STATIC_ADD,
-					     .route = { 1, "s.example.test/x", { &target, 1 } } });
-	rig_do(&rig, (struct cluster_event){ EVENT_STATIC_ADD,
-					     .route = { 1, "s.example.test/x", { &target, 1 } } });
+	rig_do(&rig,
+	       (struct cluster_event){ EVENT_STATIC_ADD,
+				       .route = { 1, "s.example.test/x", { &target, 1 }, { 0 } } });
+	rig_do(&rig,
+	       (struct cluster_event){ EVENT_STATIC_ADD,
+				       .route = { 1, "s.example.test/x", { &target, 1 }, { 0 } } });
 	CHECK_INT("the same route again", rig.reply.kind, REPLY_OK);
-	rig_do(&rig, (struct cluster_event){ EVENT_STATIC_ADD,
-					     .route = { 1, "s.example.test/x", { &other, 1 } } });
+	rig_do(&rig,
+	       (struct cluster_event){ EVENT_STATIC_ADD,
+				       .route = { 1, "s.example.test/x", { &other, 1 }, { 0 } } });
 	CHECK_INT("another target", rig.reply.kind, REPLY_CONFLICT);
 	assert_non_null(strstr(rig.text, target));
 	rig_restart(&rig);
@@ -271,7 +276,7 @@ static void test_credentials_survive(void **state)
 	CHECK_STR("path", cluster_host(rig.c, "s.example.test/x")->path, "/x");
 	CHECK_INT("routes at start", rig.effects[EFFECT_HOST_STATIC], 2);
 	rig_do(&rig, (struct cluster_event){ EVENT_STATIC_REMOVE,
-					     .route = { 1, "s.example.test/x", { 0 } } });
+					     .route = { 1, "s.example.test/x", { 0 }, { 0 } } });
 	assert_null(cluster_host(rig.c, "s.example.test/x"));
 }
 

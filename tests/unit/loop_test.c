@@ -75,7 +75,7 @@ static void on_counted(void *arg)
 	uint64_t turn = loop_stats(t.loop)->turns;
 
 	note(arg);
-	if (arg == WORD("now")) {
+	if (strcmp(arg, "now") == 0) {
 		turn_of_first = turn;
 		loop_next(t.loop, &second);
 		loop_next(t.loop, &second);
