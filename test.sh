@@ -61,7 +61,7 @@ functional() {
 	local files status=0
 
 	files=$(mktemp -d /tmp/temps-func.XXXXXX)
-	TEMPS=$1/temps PYTHONDONTWRITEBYTECODE=1 timeout 900 /usr/bin/python3 -m pytest -q --maxfail=10 --tb=short -p no:cacheprovider \
+	TEMPS=$1/temps PYTHONDONTWRITEBYTECODE=1 timeout 1200 /usr/bin/python3 -m pytest -q --maxfail=10 --tb=short -p no:cacheprovider \
 		--basetemp="$files/t" "$SOURCE/tests/func" || status=$?
 	[ "$status" -ne 0 ] || rm -rf "$files"
 	return "$status"
