@@ -156,7 +156,7 @@ void api_cert_remove(struct api_request *r)
 		return;
 	if (!cert_store_find(c->cert_store, r->params[0])) {
 		reply_problem(r, 404, "Certificate Not Found",
-			      "no certificate of that name is stored");
+			      "no certificate is stored under this name; `temps cert ls` lists them");
 		return;
 	}
 	ch = xcalloc(1, sizeof(*ch));

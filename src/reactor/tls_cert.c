@@ -10,6 +10,18 @@
 #include "reactor/crypto_inner.h"
 #include "reactor/tls_inner.h"
 
+static bool no_start_line(void)
+{
+	return ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+}
+
+/* Where OpenSSL's reason ("unsupported", "interrupted or cancelled") would tell nobody what to do. */
+static int refuse(struct err *err, const char *why)
+{
+	ERR_clear_error();
+	return err_say(err, -EINVAL, "%s", why);
+}
+
 static int read_chain(struct tls_cert *c, struct slice pem, struct err *err)
 {
 	BIO *b = crypto_bio(pem);
@@ -29,9 +41,10 @@ static int read_chain(struct tls_cert *c, struct slice pem, struct err *err)
 	X509_free(x);
 	BIO_free(b);
 	if (!c->leaf)
-		return crypto_fail(err, -EINVAL, "certificate");
+		return no_start_line() ? refuse(err, "certificate: expected PEM, from the line -----BEGIN CERTIFICATE----- on") :
+					 crypto_fail(err, -EINVAL, "certificate");
 	/* The loop ends at the text's end, which OpenSSL calls an error; anything else is one. */
-	if (x || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+	if (x || !no_start_line())
 		return crypto_fail(err, -EINVAL, "certificate chain");
 	ERR_clear_error();
 	return 0;
@@ -81,9 +94,9 @@ int tls_cert_load(struct tls_cert **out, struct slice chain_pem, struct slice ke
 	if (!rc) {
 		c->key = crypto_read_key_for(key_pem, c->leaf);
 		if (!c->key)
-			rc = crypto_fail(err, -EINVAL, "key");
+			rc = refuse(err, "key: expected a private key as PEM, ECDSA or RSA, without a passphrase");
 		else if (X509_check_private_key(c->leaf, c->key) != 1)
-			rc = crypto_fail(err, -EINVAL, "certificate and key");
+			rc = refuse(err, "certificate and key do not belong together: the key is the first certificate's");
 	}
 	if (rc) {
 		tls_cert_free(c);

@@ -127,14 +127,21 @@ def test_stored_certificates(own, tmp_path):
     assert ("DNS", "rsa.example.test") in peer(c, "rsa.example.test", authority.pem)["subjectAltName"]
     c.run("cert", "rm", "one")
     assert peer(c, "plain.example.test", c.ca)["subjectAltName"] == (("DNS", "plain.example.test"),)
-    assert "no certificate of that name" in c.run("cert", "rm", "one", check=False).stderr
+    assert "no certificate is stored under this name" in c.run("cert", "rm", "one", check=False).stderr
 
 
 def test_certificates_that_are_refused(own, tmp_path):
     a = cert_file(own.authority, tmp_path, "a", "a.example.test")
     b = cert_file(own.authority, tmp_path, "b", "b.example.test")
     r = own.run("cert", "add", "x", *a[:2], *b[2:], check=False)
-    assert r.returncode == 1 and "key" in r.stderr
+    assert r.returncode == 1 and "do not belong together" in r.stderr
+    r = own.run("cert", "add", "x", "--cert", a[3], "--key", a[3], check=False)
+    assert r.returncode == 1 and "certificate: expected PEM" in r.stderr
+    locked = tmp_path / "locked.key"
+    openssl("ec", "-in", a[3], "-aes128", "-passout", "pass:x", "-out", locked)
+    for key in (locked, a[1]):
+        r = own.run("cert", "add", "x", *a[:2], "--key", str(key), check=False)
+        assert r.returncode == 1 and "without a passphrase" in r.stderr
     assert own.run("cert", "add", "../x", *a, check=False).returncode == 1
     assert own.run("cert", "add", "x", "--cert", a[1], check=False).returncode == 2
     body = {"cert": open(a[1]).read(), "key": open(a[3]).read()}
