@@ -283,7 +283,7 @@ static const struct row rows[] = {
 	  AT(queue_ms),
 	  .min = 1,
 	  .max = HOUR_MS,
-	  .needs = "queue" },
+	  .needs = "max-in-flight" },
 	{ { "health-path", "PATH", "what endpoints are asked for while they are in use", false },
 	  parse_path,
 	  AT(health_path) },

@@ -30,6 +30,7 @@ static const struct {
 	{ "max-in-flight", "-1", "expected a whole number" },
 	{ "max-in-flight", "99999999999999999999", "expected a whole number" },
 	{ "queue", "5", "policy \"queue\": makes no sense without \"max-in-flight\"" },
+	{ "queue-time", "2s", "policy \"queue-time\": makes no sense without \"max-in-flight\"" },
 	{ "health-path", "/up?x=1", NULL },
 	{ "health-path", "up", "expected PATH" },
 	{ "health-path", "/a b", "expected PATH" },
