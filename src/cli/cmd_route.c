@@ -6,6 +6,21 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 
+/* The keys alone: values may be long, and of several lines. */
+static void policy_cell(struct table *t, const struct json *policy)
+{
+	const struct json *value;
+	struct slice key;
+	void *it = NULL;
+	struct buf text;
+
+	buf_init(&text, 0);
+	while (json_next(policy, &it, &key, &value))
+		(void)buf_printf(&text, "%s%.*s", text.len ? " " : "", (int)key.n, key.p);
+	table_cell(t, text.len ? text.data : "");
+	buf_fini(&text);
+}
+
 static void route_row(struct table *t, const struct json *r)
 {
 	const struct json *targets = json_get(r, "targets"), *endpoints = json_get(r, "endpoints");
@@ -17,6 +32,7 @@ static void route_row(struct table *t, const struct json *r)
 		table_cellf(t, "app %s", app);
 	else
 		table_cellf(t, "%s%s", json_cstr(json_at(targets, 0), "-"), json_len(targets) > 1 ? ", …" : "");
+	policy_cell(t, json_get(r, "policy"));
 	table_cellf(t, "%lld/%lld", (long long)json_int(json_get(endpoints, "in"), 0),
 		    (long long)json_int(json_get(endpoints, "total"), 0));
 	table_int(t, r, "requests");
@@ -24,7 +40,7 @@ static void route_row(struct table *t, const struct json *r)
 
 static int route_ls(struct cli *c, int argc, char **argv)
 {
-	static const char *const columns[] = { "HOST", "PATH", "TO", ">ENDPOINTS", ">REQUESTS", NULL };
+	static const char *const columns[] = { "HOST", "PATH", "TO", "POLICY", ">ENDPOINTS", ">REQUESTS", NULL };
 
 	return cli_list(c, argc, argv, "/api/routes", "items", columns, route_row);
 }

@@ -29,6 +29,7 @@ struct lines {
 
 struct top {
 	struct cli *cli;
+	const char *only; /* an upstream; NULL: all */
 	char *path;
 	struct json *look; /* the later one */
 	struct line front;
@@ -170,6 +171,17 @@ static int look(struct top *t)
 	if (code == EXIT_DONE)
 		take_look(t, now);
 	return code;
+}
+
+/* The first one: who is asked about must be there. Later it may go, and come again. */
+static int first_look(struct top *t)
+{
+	int code = look(t);
+
+	if (code != EXIT_DONE || !t->only || json_len(json_get(t->look, "upstreams")))
+		return code;
+	err_say(&t->err, -ENOENT, "no app or static route \"%s\": `temps top` lists all, a route as HOST/PATH", t->only);
+	return EXIT_FAILED;
 }
 
 /* ---- for people ---- */
@@ -348,7 +360,7 @@ static void on_resize(void *arg)
 static int watch(struct top *t, uint32_t interval_ms)
 {
 	struct loop *l = cli_loop(t->cli);
-	int code = look(t);
+	int code = first_look(t);
 
 	if (code != EXIT_DONE)
 		return cli_fail("%s", t->err.text);
@@ -368,7 +380,7 @@ static int watch(struct top *t, uint32_t interval_ms)
 
 static int print(struct top *t, uint32_t interval_ms, bool once)
 {
-	int code = look(t);
+	int code = first_look(t);
 
 	while (code == EXIT_DONE) {
 		cli_wait(t->cli, interval_ms);
@@ -407,7 +419,8 @@ static int top(struct cli *c, int argc, char **argv)
 		return cli_usage(c, "--interval: expected 100ms to 1h");
 	if (!cli_loop(c))
 		return EXIT_FAILED;
-	name = argc && argv[0] ? cli_escape(argv[0]) : NULL;
+	t.only = argc ? argv[0] : NULL;
+	name = t.only ? cli_escape(t.only) : NULL;
 	t.path = name ? xasprintf("/api/top?upstream=%s", name) : xstrdup("/api/top");
 	free(name);
 	if (once || c->globals.json || !c->tty)

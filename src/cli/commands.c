@@ -43,7 +43,8 @@ static int complete(struct cli *c, int argc, char **argv)
 		print_words(NULL);
 		return EXIT_DONE;
 	}
-	print_words(argv[1]);
+	if (argc == 2)
+		print_words(argv[1]);
 	snprintf(name, sizeof(name), "%s%s%s", argv[1], argc > 2 ? " " : "", argc > 2 ? argv[2] : "");
 	c->listing = true;
 	for (const struct command *const *k = cli_commands; *k; k++)

@@ -93,9 +93,6 @@ static void on_settled(void *arg)
 		log_info("listening http=%s", c->http[i].text);
 	for (size_t i = 0; i < c->https_n; i++)
 		log_info("listening https=%s", c->https[i].text);
-	if (c->connections_max < c->options->connections.max_connections)
-		log_warn("%u client connections at most: the limit of open files does not allow %u",
-			 c->connections_max, c->options->connections.max_connections);
 	log_info("ready cluster=%s data=%s", c->cluster_id, c->options->data_dir);
 	notify_systemd("READY=1");
 }

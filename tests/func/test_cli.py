@@ -54,6 +54,11 @@ def test_every_command_has_help_options_and_a_manual_page():
         assert (ROOT / "man" / f"temps-{'-'.join(words)}.1").exists(), words
 
 
+def test_completion_of_a_whole_command_is_its_options():
+    words = temps("complete", "route", "add").stdout.split()
+    assert "--policy" in words and all(w.startswith("--") for w in words)
+
+
 def test_no_control_plane(tmp_path):
     r = temps("node", "ls", "--data-dir", str(tmp_path))
     assert r.returncode == 1 and "temps serve" in r.stderr

@@ -49,6 +49,8 @@ def test_policies_are_added_changed_and_taken_away(front, route):
     assert policy_of(front, host) == {"rate": "100", "max-body": "10MiB", "request-header": "X-A: 1\n-X-B"}
     front.run("route", "set", host, "--policy", "rate=200", "--policy", "burst=7", "--policy", "max-body=")
     assert policy_of(front, host) == {"rate": "200", "burst": "7", "request-header": "X-A: 1\n-X-B"}
+    row = next(line for line in front.run("route", "ls").stdout.splitlines() if line.startswith(host + " "))
+    assert sorted(row.split()[3:6]) == ["burst", "rate", "request-header"]
     key = front.key()
     r = front.api("PATCH", "/api/routes", key=key, json={"host": host, "policy": {"rate": None, "burst": None, "allow": ["127.0.0.0/8", "::1"],
                                                                                  "request-header": None}})

@@ -75,6 +75,8 @@ def test_one_upstream_alone(front, route):  # noqa: F811
     text = front.run("top", host + "/", "--interval", "100ms").stdout  # no terminal: once
     assert re.search(rf"^{re.escape(host)}/ +1/1 in +0\.0 ", text, re.M)
     assert front.run("top", "--interval", "1ms", check=False).returncode == 2
+    r = front.run("top", "nobody", check=False)
+    assert r.returncode == 1 and "nobody" in r.stderr and not r.stdout
 
 
 def test_scope_and_a_long_query(front):  # noqa: F811
