@@ -96,6 +96,14 @@ bool head_add_other(struct head *h, struct slice name, struct slice value)
 	return head_put(h, field_lookup(name), name, value);
 }
 
+bool head_name_reads_as(struct slice a, struct slice b)
+{
+	for (size_t i = 0; a.n == b.n && i < a.n; i++)
+		if (head_fold(a.p[i]) != head_fold(b.p[i]))
+			return false;
+	return a.n == b.n;
+}
+
 void head_remove(struct head *h, struct slice name)
 {
 	unsigned kept = 0;
@@ -104,7 +112,7 @@ void head_remove(struct head *h, struct slice name)
 	for (unsigned i = 0; i < h->nfields; i++) {
 		struct field f = h->fields[i];
 
-		if (slice_eq_nocase(f.name, name))
+		if (head_name_reads_as(f.name, name))
 			continue;
 		h->fields[kept++] = f;
 		if (!h->first[f.id])

@@ -126,7 +126,16 @@ static inline bool head_copy(struct head *h, const struct field *f)
 }
 
 bool head_add_other(struct head *h, struct slice name, struct slice value);
-/* Takes out every field of that name, in any case; the others keep their order. */
+
+/* Names as CGI and its like have them: in one case, and '_' is '-'. */
+static inline char head_fold(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c == '_' ? '-' : c;
+}
+
+/* The same name for a program that gets them so. */
+bool head_name_reads_as(struct slice a, struct slice b);
+/* Takes out every field whose name reads as that one; the others keep their order. */
 void head_remove(struct head *h, struct slice name);
 /* The first value of that field, or NULL. */
 static inline const struct field *head_field(const struct head *h, enum field_id id)

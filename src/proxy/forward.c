@@ -73,15 +73,10 @@ static const struct slice spoofable[] = {
 	SLICE("proxy"),
 };
 
-static char fold(char c)
-{
-	return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c == '_' ? '-' : c;
-}
-
 static bool folds_to(struct slice name, struct slice want)
 {
 	for (size_t i = 0; i < want.n; i++)
-		if (fold(name.p[i]) != want.p[i])
+		if (head_fold(name.p[i]) != want.p[i])
 			return false;
 	return true;
 }
@@ -89,7 +84,7 @@ static bool folds_to(struct slice name, struct slice want)
 static bool is_spoofable(struct slice name)
 {
 	static const struct slice family = SLICE("x-forwarded-");
-	char first = name.n ? fold(name.p[0]) : '\0';
+	char first = name.n ? head_fold(name.p[0]) : '\0';
 
 	if (!first || !strchr("xtcfpw", first))
 		return false;

@@ -321,18 +321,25 @@ static void clients(void **state)
 
 static void edits(void **state)
 {
+	static const char sent[] = "A: 1\r\nCookie: x\r\nB: 2\r\nA: 3\r\n",
+			  spelt[] = "Remote_User: 1\r\nremote-user: 2\r\nUser-Remote: 3\r\n";
 	static const struct {
-		const char *lines, *want;
+		const char *lines, *want, *sent;
 	} cases[] = {
-		{ "A: new", "Cookie: x\nB: 2\nA: new\n" },
-		{ "a: new\n+A: more", "Cookie: x\nB: 2\na: new\nA: more\n" },
-		{ "-cookie", "A: 1\nB: 2\nA: 3\n" },
-		{ "-A\n-B\n-Cookie\n-D", "" },
-		{ "Cookie: y", "A: 1\nB: 2\nA: 3\nCookie: y\n" },
+		{ "A: new", "Cookie: x\nB: 2\nA: new\n", sent },
+		{ "a: new\n+A: more", "Cookie: x\nB: 2\na: new\nA: more\n", sent },
+		{ "-cookie", "A: 1\nB: 2\nA: 3\n", sent },
+		{ "-A\n-B\n-Cookie\n-D", "", sent },
+		{ "Cookie: y", "A: 1\nB: 2\nA: 3\nCookie: y\n", sent },
+		/* What an application would take for the field that is set or removed. */
+		{ "Remote-User: me", "User-Remote: 3\nRemote-User: me\n", spelt },
+		{ "-REMOTE_USER", "User-Remote: 3\n", spelt },
+		{ "+Remote-User: me",
+		  "Remote_User: 1\nremote-user: 2\nUser-Remote: 3\nRemote-User: me\n", spelt },
 	};
 	static struct exchange x;
 	struct exchange_peer peer;
-	char got[1024];
+	char got[1024], text[1024];
 
 	(void)state;
 	assert_int_equal(forward_init(&fw, NULL, NULL), 0);
@@ -342,8 +349,8 @@ static void edits(void **state)
 		const struct head *h;
 
 		assert_int_equal(policy_parse(&p, &(struct pairs){ &pair, 1 }, NULL), 0);
-		set_up(&x, &peer, "192.0.2.7", false,
-		       "GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\nCookie: x\r\nB: 2\r\nA: 3\r\n\r\n");
+		snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: a\r\n%s\r\n", cases[i].sent);
+		set_up(&x, &peer, "192.0.2.7", false, text);
 		h = forward_request(&fw, &x);
 		for (unsigned f = h->nfields; f-- > 0;)
 			if (slice_starts(h->fields[f].name, SLICE("X-")))
