@@ -353,6 +353,15 @@ static struct place *place_of(struct endpoint *e)
 	return (struct place *)(uintptr_t)endpoint_tag(e);
 }
 
+/* A static route's endpoint: nobody but the proxy cares, and whoever reads the log. */
+static void log_static(const struct endpoint *e, const char *what, const char *why)
+{
+	struct endpoint_view v;
+
+	endpoint_view(e, &v);
+	log_info("upstream=%s endpoint=%s %s %s", upstream_name(endpoint_upstream(e)), v.at->text, what, why);
+}
+
 static void on_failed(void *arg, struct endpoint *e, enum endpoint_fault fault, const char *why)
 {
 	static const enum upstream_failure as[] = {
@@ -366,8 +375,10 @@ static void on_failed(void *arg, struct endpoint *e, enum endpoint_fault fault, 
 	struct place *p = place_of(e);
 	struct endpoint_ref ref;
 
-	if (!p)
-		return;		/* a static route's: nobody but the proxy cares */
+	if (!p) {
+		log_static(e, "out", why);
+		return;
+	}
 	log_info("endpoint=%s/%u out %s", p->app->name, p->replica, why);
 	if (p->draining)
 		return;
@@ -380,8 +391,10 @@ static void on_recovered(void *arg, struct endpoint *e)
 	struct place *p = place_of(e);
 
 	(void)arg;
-	if (!p)
+	if (!p) {
+		log_static(e, "in", "again");
 		return;
+	}
 	log_info("endpoint=%s/%u in again", p->app->name, p->replica);
 	tell_recovered(p);
 }

@@ -222,6 +222,8 @@ def test_dead_endpoint_costs_nothing_and_comes_back(front, route):
     assert set(served(front, host, 10)) == {"a", "b"}
     e = endpoint(front, host, a)
     assert (e["state"], e["ejections"], e["half_open"], e["recoveries"]) == ("in", 1, 1, 1)
+    said = re.findall(f"upstream={host}/ endpoint={e['address']} (out|in) (.+)", front.process.text())
+    assert [s for s, _ in said] == ["out", "in"] and "refused" in said[0][1]
 
 
 def test_limit_and_queue(front, route):
