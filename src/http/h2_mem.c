@@ -1,10 +1,11 @@
-/* Size classes over malloc. */
+/* Size classes over malloc, pages for what is larger. */
 #include "http/h2_mem.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-#define SMALLEST 64		    /* bytes of the first class; each next one has twice as many */
+#define SMALLEST 64 /* bytes of the first class; every second one has twice as many */
 #define IDLE_BYTES_MAX (512u << 10) /* kept of each class */
 #define NO_CLASS H2_MEM_SIZES
 
@@ -15,13 +16,30 @@ struct block {
 };
 _Static_assert(sizeof(struct block) % _Alignof(max_align_t) == 0, "what follows stays aligned");
 
+static size_t class_bytes(unsigned class)
+{
+	size_t n = (size_t)SMALLEST << class / 2;
+
+	return class % 2 ? n + n / 2 : n;
+}
+
 static unsigned class_of(size_t n)
 {
 	unsigned class = 0;
 
-	while (class < H2_MEM_SIZES && n > (size_t)SMALLEST << class)
+	while (class < H2_MEM_SIZES && n > class_bytes(class))
 		class ++;
 	return class;
+}
+
+/* Larger than any class is a session's buffer for frames, which it keeps for life and of which most
+ * frames touch the first bytes: from the kernel, as the pages behind them then cost nothing. */
+static struct block *map_pages(size_t n)
+{
+	void *p = mmap(NULL, sizeof(struct block) + n, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
 }
 
 static void *get(size_t n, void *arg)
@@ -31,7 +49,7 @@ static void *get(size_t n, void *arg)
 	struct block *b = NULL;
 
 	if (class != NO_CLASS) {
-		n = (size_t)SMALLEST << class;
+		n = class_bytes(class);
 		b = m->lists[class].idle;
 	}
 	if (b) {
@@ -41,7 +59,7 @@ static void *get(size_t n, void *arg)
 	}
 	if (n > SIZE_MAX - sizeof(*b))
 		return NULL;
-	b = malloc(sizeof(*b) + n);
+	b = class == NO_CLASS ? map_pages(n) : malloc(sizeof(*b) + n);
 	if (!b)
 		return NULL;
 	b->size = n;
@@ -58,7 +76,11 @@ static void put(void *p, void *arg)
 		return;
 	b = (struct block *)p - 1;
 	class = class_of(b->size);
-	if (class == NO_CLASS || m->lists[class].n * b->size >= IDLE_BYTES_MAX) {
+	if (class == NO_CLASS) {
+		munmap(b, sizeof(*b) + b->size);
+		return;
+	}
+	if (m->lists[class].n * b->size >= IDLE_BYTES_MAX) {
 		free(b);
 		return;
 	}

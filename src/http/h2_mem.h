@@ -7,7 +7,7 @@
 
 #include "base/base.h"
 
-#define H2_MEM_SIZES 8
+#define H2_MEM_SIZES 16 /* up to 12 KiB */
 
 struct h2_mem {
 	nghttp2_mem functions; /* to be given to nghttp2 */
