@@ -118,7 +118,8 @@ static int h2_request(struct client *client, const struct head *h, uint8_t body,
 
 	if (c->id || !conn)
 		return -ENOTCONN;
-	if (h->protocol.n && !slice_eq_nocase(h->protocol, SLICE("websocket")))
+	if (h->protocol.n && (!slice_eq_nocase(h->protocol, SLICE("websocket")) ||
+			      !client_h2_takes_connect(conn)))
 		return -EOPNOTSUPP;
 	c->method_id = h->method_id;
 	c->body = body;

@@ -162,6 +162,8 @@ static inline void client_h2_conn_wake(struct client_h2_conn *conn)
 
 /* ---- the session, client_h2_session.c ---- */
 
+/* May it be asked for a tunnel (RFC 8441 §3)? Before its SETTINGS came: yes. */
+bool client_h2_takes_connect(const struct client_h2_conn *conn);
 int client_h2_session_open(struct client_h2_conn *conn) MUST_CHECK;
 /* What came from the peer. -EBADMSG, -ENOMEM. */
 int client_h2_receive(struct client_h2_conn *conn, const uint8_t *p, size_t n) MUST_CHECK;

@@ -147,6 +147,22 @@ static void take_block(struct client_h2_conn *conn, struct client_h2 *c, bool la
 
 /* ---- frames ---- */
 
+bool client_h2_takes_connect(const struct client_h2_conn *conn)
+{
+	return !conn->settled || nghttp2_session_get_remote_settings(
+					 conn->session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL);
+}
+
+/* Takes a request back that is not begun. By RST_STREAM, which keeps the library from compressing
+ * its head: before_send() would come after that, and with a head that the peer never sees its table
+ * and ours differ, so that requests behind it get each other's fields. */
+static void take_back(struct client_h2 *c)
+{
+	(void)client_h2_fail(c, -EOPNOTSUPP, CLIENT_UNSENT, false,
+			     "upstream takes no extended CONNECT");
+	(void)nghttp2_submit_rst_stream(c->conn->session, 0, c->id, NGHTTP2_CANCEL);
+}
+
 /* Those that were put here before the limit was known and have not been sent: elsewhere. */
 static void on_settings(struct client_h2_conn *conn)
 {
@@ -156,10 +172,13 @@ static void on_settings(struct client_h2_conn *conn)
 	max = client_h2_peer_streams(conn);
 	if (conn->group)
 		conn->group->peer_streams = max;
-	LIST_FOR_EACH(c, &conn->streams, struct client_h2, link)
-		if (++n > max && !c->begun)
+	LIST_FOR_EACH(c, &conn->streams, struct client_h2, link) {
+		if (c->connect && !c->begun && !client_h2_takes_connect(conn))
+			take_back(c);
+		else if (++n > max && !c->begun)
 			(void)client_h2_fail(c, -EAGAIN, CLIENT_UNSENT, true,
 					     "upstream takes fewer streams");
+	}
 }
 
 static void refused(struct client_h2 *c)
@@ -268,17 +287,12 @@ static int before_send(nghttp2_session *session, const nghttp2_frame *frame, voi
 	struct client_h2_conn *conn = arg;
 	struct client_h2 *c;
 
+	(void)session;
 	if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
 		return 0;
 	c = stream_of(conn, frame->hd.stream_id);
 	if (!c)
 		return 0;
-	if (c->connect && !nghttp2_session_get_remote_settings(
-				  session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL)) {
-		(void)client_h2_fail(c, -EOPNOTSUPP, CLIENT_UNSENT, false,
-				     "upstream takes no extended CONNECT");
-		return NGHTTP2_ERR_CANCEL;
-	}
 	c->begun = true;
 	c->out_mark = conn->queued_bytes;
 	return 0;
