@@ -146,7 +146,10 @@ static void on_done(void *arg, const struct rpc_result *res)
 	k->ended = true;
 	k->rc = res->rc;
 	k->status = (unsigned)res->status;
-	if (res->rc)
+	if (res->rc == -EKEYREJECTED)
+		err_say(&k->err, res->rc, "%s; --ca-file or TEMPS_CA_FILE names whom to trust: the control plane's front-ca.pem",
+			res->error ? res->error : "not trusted");
+	else if (res->rc)
 		err_say(&k->err, res->rc, "%s", res->error ? res->error : strerror(-res->rc));
 	else if (!k->line)
 		buf_append_slice(&k->body, res->body);

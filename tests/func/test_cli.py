@@ -78,7 +78,8 @@ def test_by_url_and_key(plain, tmp_path):
     r = temps("status", env={**env, "TEMPS_API_TOKEN": plain.key("read")})
     assert r.returncode == 0, r.stderr
     del env["TEMPS_CA_FILE"]
-    assert temps("status", env=env).returncode == 1
+    r = temps("status", env=env)
+    assert r.returncode == 1 and "--ca-file" in r.stderr
 
 
 def test_scopes(plain):
