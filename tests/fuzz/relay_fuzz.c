@@ -250,8 +250,11 @@ static void open_door(const char *path, uint8_t byte)
 
 static void close_door(void)
 {
-	for (unsigned i = 0; i < 50 && server_stats(s.server)->open; i++)
+	/* Upstreams are there still: of a tunnel its client's end is told to them, and theirs ends it. */
+	for (unsigned i = 0; i < 50 && server_stats(s.server)->open; i++) {
 		pump();
+		play();
+	}
 	MUST(server_stats(s.server)->open == 0 && front_stats(s.front)->active == 0);
 	for (unsigned i = 0; i < 2; i++) {
 		struct endpoint_view view = { 0 };
