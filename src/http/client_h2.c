@@ -47,6 +47,12 @@ void client_h2_detach(struct client_h2 *c)
 	list_remove(&c->link);
 	list_remove(&c->waiting_link);
 	c->conn = NULL;
+	/* Who waits for room waits no more: what comes now is dropped. A tunnel whose upstream is
+	 * done would not see its client go otherwise. */
+	if (c->want_writable) {
+		c->writable = true;
+		client_h2_wake(c);
+	}
 	conn->nstreams--;
 	client_h2_conn_wake(conn);
 }

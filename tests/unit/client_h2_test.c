@@ -1089,6 +1089,34 @@ static void test_tunnel(void **state)
 	peer_close(&p);
 }
 
+/* The upstream is done and gone while the client's bytes wait for its window. */
+static void test_tunnel_left(void **state)
+{
+	static const uint8_t no_error[4];
+	uint8_t bytes[9 + 9 + sizeof(no_error)];
+	struct peer p;
+	uint32_t id;
+
+	(void)state;
+	connect_to(&asks[0]);
+	peer_open(&p, accept_fd(), plenty, ARRAY_LEN(plenty));
+	p.thrifty = true;
+	PEER_UNTIL(loop, &p, p.nstreams == 1);
+	id = (uint32_t)peer_request(&p, 0)->id;
+	peer_answer(&p, peer_request(&p, 0), "200", NULL, NULL, NULL, 0, true);
+	PEER_UNTIL(loop, &p, asks[0].heads);
+	while (write_to(&asks[0], much, 16384) == 16384)
+		peer_idle(loop, &p);
+	frame(bytes, 0, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, id);
+	frame(bytes + 9, sizeof(no_error), NGHTTP2_RST_STREAM, 0, id);
+	memcpy(bytes + 18, no_error, sizeof(no_error));
+	asks[0].writables = 0;
+	peer_bytes(&p, bytes, sizeof(bytes));
+	PEER_UNTIL(loop, &p, asks[0].ends && asks[0].writables);
+	assert_int_equal(write_to(&asks[0], "more", 4), 4);
+	peer_close(&p);
+}
+
 /* What is not sent leaves no trace in the state of header compression: those behind it come as
  * they were said. */
 static void test_no_tunnel(void **state)
@@ -1156,6 +1184,7 @@ int main(void)
 		TEST(test_floods),
 		TEST(test_heads_too_many),
 		TEST(test_tunnel),
+		TEST(test_tunnel_left),
 		TEST(test_no_tunnel),
 	};
 
