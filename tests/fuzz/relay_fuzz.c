@@ -30,6 +30,7 @@ struct conn {
 	int fd; /* -1: closed */
 	char *got;
 	size_t n, at; /* received; of it, requests that were complete */
+	bool tunnel;  /* what comes is no HTTP any more */
 };
 
 /* What the client asked, by one reading of its bytes. */
@@ -82,10 +83,11 @@ static void hang_up(struct conn *c, bool reset)
 	c->fd = -1;
 }
 
-static void answer(struct conn *c)
+static void answer(struct conn *c, bool upgrade)
 {
 	struct slice text = slice_split(s.answers, '\x02', &s.answers);
 
+	c->tunnel = upgrade && memmem(text.p, text.n, " 101 ", 5);
 	if (text.n == 0 || send(c->fd, text.p, text.n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		hang_up(c, s.resets);
 }
@@ -112,13 +114,13 @@ static void look_at(struct conn *c)
 	enum walk_event e;
 
 	walk_init(&w, c->got + c->at, c->n - c->at, false);
-	while (c->fd >= 0 && (e = walk_next(&w)) == WALK_MESSAGE) {
+	while (c->fd >= 0 && !c->tunnel && (e = walk_next(&w)) == WALK_MESSAGE) {
 		c->at = (size_t)(w.p - c->got);
 		must_be_asked(&w);
 		s.once_seen += is_once(w.h.method);
-		answer(c);
+		answer(c, w.h.protocol.n > 0);
 	}
-	MUST(c->fd < 0 || (e != WALK_BAD_HEAD && e != WALK_BAD_BODY));
+	MUST(c->fd < 0 || c->tunnel || (e != WALK_BAD_HEAD && e != WALK_BAD_BODY));
 	walk_fini(&w);
 }
 
