@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/inspect.h"
+#include "agent/wire_part.h"
 #include "base/text.h"
 
 /* What does not fit is an engine's oddity, and "" is as good as a cut name. */
@@ -56,13 +57,22 @@ static void get_labels(struct pairs *out, const struct json *labels, const char 
 			pairs_add(out, key, json_str(value, ""));
 }
 
+static bool has_key(const struct pairs *p, struct slice key)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (slice_eq(key, slice_str(p->items[i].key)))
+			return true;
+	return false;
+}
+
+/* Of a name that comes twice, as in an image it may, the first: what getenv(3) finds. */
 static void get_env(struct pairs *out, const struct json *list)
 {
 	struct slice name, value;
 
-	for (size_t i = 0; i < json_len(list); i++) {
+	for (size_t i = 0; i < json_len(list) && out->n < WIRE_MAX_PAIRS; i++) {
 		name = slice_split(json_str(json_at(list, i), ""), '=', &value);
-		if (name.n)
+		if (name.n && !has_key(out, name))
 			pairs_add(out, name, value.p ? value : slice_str(""));
 	}
 }

@@ -20,7 +20,7 @@ static void test_container(void **state)
 	struct json *j = parse(
 		"{\"Id\":\"abc\",\"Name\":\"/c-hello-1\",\"Created\":\"2026-03-04T12:00:00.123456789Z\",\"Image\":\"sha256:ff\",\"RestartCount\":2,"
 		"\"State\":{\"Status\":\"running\",\"OOMKilled\":true,\"ExitCode\":137,\"StartedAt\":\"2026-03-04T12:00:01.5Z\","
-		"\"FinishedAt\":\"0001-01-01T00:00:00Z\"},\"Config\":{\"Image\":\"hello:1\",\"Env\":[\"A=b=c\",\"BARE\",\"=x\"],"
+		"\"FinishedAt\":\"0001-01-01T00:00:00Z\"},\"Config\":{\"Image\":\"hello:1\",\"Env\":[\"A=b=c\",\"BARE\",\"=x\",\"A=twice\"],"
 		"\"Labels\":{\"sh.temps.managed\":\"true\",\"sh.temps.cluster\":\"c1\",\"sh.temps.node\":\"n1\"}},"
 		"\"NetworkSettings\":{\"Ports\":{\"8080/tcp\":[{\"HostIp\":\"127.0.0.2\",\"HostPort\":\"20001\"},{\"HostIp\":\"::\",\"HostPort\":\"x\"}],"
 		"\"53/udp\":[{\"HostIp\":\"\",\"HostPort\":\"53\"}],\"9/tcp\":null,\"0/tcp\":[{}]},"
@@ -42,6 +42,7 @@ static void test_container(void **state)
 	CHECK_STR("address", c.ip, "10.213.0.9");
 	CHECK_STR("environment", pairs_get(&c.env, "A"), "b=c");
 	CHECK_STR("no value", pairs_get(&c.env, "BARE"), "");
+	CHECK_INT("each name once", c.env.n, 2);
 	CHECK_INT("ours", inspect_is_ours(labels, "c1", "n1"), true);
 	CHECK_INT("another node's", inspect_is_ours(labels, "c1", "n2"), false);
 	CHECK_INT("another cluster's", inspect_is_ours(labels, "c2", "n1"), false);
