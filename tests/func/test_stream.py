@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from conftest import poll
+from conftest import SANITIZED, poll
 
 HOST = "hello.example.test"
 MIB = 1 << 20
@@ -137,5 +137,6 @@ def test_a_slow_reader_does_not_make_us_buffer(app):
         poll("it is under way", lambda: sum(r["in_flight"] for r in app.replicas("hello")) == 1)
         for _ in range(20):
             assert app.get().status_code == 200
-        assert app.json("status")["memory_rss_bytes"] - before < 4 * MIB
+        # AddressSanitizer keeps what was freed for a while.
+        assert app.json("status")["memory_rss_bytes"] - before < (16 if SANITIZED else 4) * MIB
     poll("given up", lambda: sum(r["in_flight"] for r in app.replicas("hello")) == 0, 10)
