@@ -154,7 +154,8 @@ static size_t h2_write(struct client *client, const struct iovec *iov, int iovcn
 
 	for (int i = 0; i < iovcnt; i++)
 		offered += iov[i].iov_len;
-	if (!conn || c->broken || c->over || c->request_done)
+	/* Who has answered wants no more of the request; the other half of a tunnel goes on. */
+	if (!conn || c->broken || (c->over && !c->tunnel) || c->request_done)
 		return offered;
 	if (c->body == BODY_LENGTH && !c->tunnel && offered > c->left) {
 		(void)client_h2_fail(c, -EPROTO, client_h2_stage(c), false,

@@ -1089,6 +1089,29 @@ static void test_tunnel(void **state)
 	peer_close(&p);
 }
 
+/* The upstream has said all it has to say, and still listens. */
+static void test_tunnel_half_closed(void **state)
+{
+	struct peer p;
+	struct peer_stream *s;
+
+	(void)state;
+	connect_to(&asks[0]);
+	accept_peer(&p);
+	PEER_UNTIL(loop, &p, p.nstreams == 1);
+	s = peer_request(&p, 0);
+	peer_answer(&p, s, "200", NULL, NULL, NULL, 0, true);
+	PEER_UNTIL(loop, &p, asks[0].heads);
+	peer_continue(&p, s, "bye", 3, false);
+	PEER_UNTIL(loop, &p, asks[0].ends);
+	assert_int_equal(write_to(&asks[0], "late", 4), 4);
+	PEER_UNTIL(loop, &p, s->body_n == 4);
+	client_end(asks[0].c, NULL);
+	PEER_UNTIL(loop, &p, s->ended);
+	end_ask(&asks[0]);
+	peer_close(&p);
+}
+
 /* The upstream is done and gone while the client's bytes wait for its window. */
 static void test_tunnel_left(void **state)
 {
@@ -1184,6 +1207,7 @@ int main(void)
 		TEST(test_floods),
 		TEST(test_heads_too_many),
 		TEST(test_tunnel),
+		TEST(test_tunnel_half_closed),
 		TEST(test_tunnel_left),
 		TEST(test_no_tunnel),
 	};
