@@ -338,6 +338,10 @@ static void costs_nothing_more(const char *name, enum speech speech)
 
 	start(&w, speech);
 	n = count(&w);
+	/* On a busy machine more may come at once than while it warmed up, and pools grow to that: once.
+	 * What a request costs comes back in every window. */
+	for (int i = 0; i < 2 && n.mallocs * 200 >= requests; i++)
+		n = count(&w);
 	print(name, &n);
 	stop(&w);
 	if (!COUNTING)
