@@ -44,8 +44,8 @@ unit_tests_under_valgrind()
 		*/hotpath_test) continue ;; # counts allocations and system calls: valgrind adds its own
 		*/listener_test) continue ;; # runs out of descriptors, of which valgrind keeps some back
 		esac
-		echo "soak: valgrind $t"
-		timeout 600 valgrind -q --error-exitcode=99 --suppressions=soak.supp --leak-check=full \
+		echo "soak: valgrind $t, QUEUE_SEED=$next_seed"
+		QUEUE_SEED=$next_seed timeout 600 valgrind -q --error-exitcode=99 --suppressions=soak.supp --leak-check=full \
 			--errors-for-leak-kinds=definite "$t" >soak.log 2>&1 ||
 			{ tail -n 40 soak.log; echo "soak: $t under valgrind failed" >&2; exit 1; }
 	done

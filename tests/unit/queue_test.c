@@ -1,5 +1,6 @@
 /* Limits and the queue under random schedules: the real relay and real upstream sockets, clients
- * and servers played by the test in the same process. The seed is printed; QUEUE_SEED repeats a run.
+ * and servers played by the test in the same process. QUEUE_SEED is another schedule; `make soak` gives
+ * a new one, and it is printed.
  *
  * After every turn: no endpoint has more requests in flight than it may; those who wait leave first
  * in, first out; nobody waits while an endpoint would take it; what is counted is what is there. In
@@ -9,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "asker.h"
@@ -449,7 +449,7 @@ static uint64_t seed(void)
 {
 	const char *given = getenv("QUEUE_SEED");
 
-	return given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
+	return given ? strtoull(given, NULL, 10) : 20261125;
 }
 
 static void of_an_app(void **state)
