@@ -59,7 +59,7 @@ fuzz()
 	fi
 	mkdir -p soak-fuzz
 	(cd soak-fuzz && { [ -f Makefile ] || "$source/configure" --enable-fuzzing CC=clang >configure.log; } &&
-		make fuzz FUZZ_SECONDS="$seconds")
+		make fuzz FUZZ_SECONDS="$seconds" FUZZ_SEED=0)
 }
 
 part simulation simulate

@@ -87,7 +87,7 @@ static void answer(struct conn *c, bool upgrade)
 {
 	struct slice text = slice_split(s.answers, '\x02', &s.answers);
 
-	c->tunnel = upgrade && memmem(text.p, text.n, " 101 ", 5);
+	c->tunnel = upgrade && text.n && memmem(text.p, text.n, " 101 ", 5);
 	if (text.n == 0 || send(c->fd, text.p, text.n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		hang_up(c, s.resets);
 }
