@@ -45,7 +45,7 @@ int inbox_grow(struct inbox *in) MUST_CHECK;
 
 static inline const char *inbox_data(const struct inbox *in)
 {
-	return (const char *)in->buf.mem + in->buf.pos;
+	return in->buf.mem ? (const char *)in->buf.mem + in->buf.pos : NULL;
 }
 
 static inline uint32_t inbox_len(const struct inbox *in)

@@ -478,7 +478,7 @@ static void check_output(const uint8_t *p, size_t n)
 			MUST(flags & NGHTTP2_FLAG_END_HEADERS);
 			check_block(hpack, p + 9, len);
 		}
-		if (type == NGHTTP2_RST_STREAM)
+		if (id < STREAMS_MAX && type == NGHTTP2_RST_STREAM)
 			*state = OVER;
 		p += 9 + len;
 		n -= 9 + len;
