@@ -78,6 +78,9 @@ static void respond(struct job *j, unsigned status, const char *length, bool end
 {
 	struct head h;
 
+	/* To who asks for a tunnel success would be one (RFC 8441 §5): the transport refuses it. */
+	if (j->x->req.protocol.n && status >= 200 && status < 300)
+		status = 400;
 	head_init(&h);
 	h.status = (uint16_t)status;
 	if (length)
