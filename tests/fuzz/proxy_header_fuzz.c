@@ -1,20 +1,9 @@
 /* A PROXY protocol header: however the bytes are split, the result is the same, and nothing behind it
  * is taken. */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "fuzz.h"
 #include "http/proxy_header.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                    \
-	do {                                                               \
-		if (!(condition)) {                                        \
-			fprintf(stderr, "%d: %s\n", __LINE__, #condition); \
-			abort();                                           \
-		}                                                          \
-	} while (0)
 
 static enum proxy_header_result feed(const uint8_t *p, size_t n, size_t step, size_t *taken,
 				     struct addr *from, const char **why)
