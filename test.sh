@@ -7,7 +7,7 @@ SOURCE=$(cd "$(dirname "$0")" && pwd)
 . "$SOURCE/scripts/common.sh"
 
 TEST_PACKAGES=(clang libclang-rt-14-dev libcmocka-dev mandoc shellcheck codespell valgrind strace openssl iproute2
-	python3 python3-pytest python3-grpcio python3-h11 python3-h2 python3-hpack nodejs python3-requests docker-registry prometheus
+	python3 python3-pytest python3-pytest-xdist python3-grpcio python3-h11 python3-h2 python3-hpack nodejs python3-requests docker-registry prometheus
 	nghttp2-client apache2-utils lmdb-utils busybox-static)
 JOBS=$(nproc)
 BUILD=$SOURCE/build
@@ -56,13 +56,14 @@ build_and_check() {
 	configure_tree "$dir" --enable-werror "$@" && make -C "$dir" -j"$JOBS" && make -C "$dir" -j"$JOBS" check
 }
 
-# The functional suite against the binary of a build tree. Its files are where the path of a unix socket stays short.
+# The functional suite against the binary of a build tree, two files of tests at a time: most of their time is waiting. Its files are where the
+# path of a unix socket stays short.
 functional() {
 	local files status=0
 
 	files=$(mktemp -d /tmp/temps-func.XXXXXX)
-	TEMPS=$1/temps PYTHONDONTWRITEBYTECODE=1 timeout 1200 /usr/bin/python3 -m pytest -q --maxfail=10 --tb=short -p no:cacheprovider \
-		--basetemp="$files/t" "$SOURCE/tests/func" || status=$?
+	TEMPS=$1/temps PYTHONDONTWRITEBYTECODE=1 timeout 1200 /usr/bin/python3 -m pytest -q -n 2 --dist loadfile \
+		--maxfail=10 --tb=short -p no:cacheprovider --basetemp="$files/t" "$SOURCE/tests/func" || status=$?
 	[ "$status" -ne 0 ] || rm -rf "$files"
 	return "$status"
 }
@@ -72,7 +73,7 @@ distcheck() {
 }
 
 fuzz() {
-	configure_tree "$BUILD/fuzz" --enable-fuzzing --enable-sanitize CC=clang && make -C "$BUILD/fuzz" -j"$JOBS" fuzz FUZZ_SECONDS="$FUZZ_SECONDS"
+	configure_tree "$BUILD/fuzz" --enable-fuzzing --enable-sanitize CC=clang && make -C "$BUILD/fuzz" -j"$JOBS" fuzz FUZZ_SECONDS="$FUZZ_SECONDS" FUZZ_JOBS="$JOBS"
 }
 
 need_root
