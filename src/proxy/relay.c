@@ -294,6 +294,15 @@ static void on_client_body_end(void *arg, const struct head *trailers)
 		end_request(r, trailers);
 }
 
+/* There will be no other attempt: the copy goes once this one has all of it. */
+static void let_copy_go(struct relay *r)
+{
+	if (r->state == RELAY_WAIT || r->replayed < r->replay.n)
+		return;
+	replay_drop(&r->replay, &r->front->replay_blocks);
+	r->replayed = 0;
+}
+
 /* Goes on with the content: first what an earlier attempt got, then what the client still has.
  * Last in its callers. */
 static void pump(struct relay *r)
@@ -308,6 +317,7 @@ static void pump(struct relay *r)
 		if (taken < n)
 			return;
 	}
+	let_copy_go(r);
 	if (r->client_done && !r->request_ended) {
 		end_request(r, NULL);
 	} else if (r->client_waits) {
@@ -376,8 +386,7 @@ static void on_upstream_head(void *arg, const struct head *h)
 	endpoint_answered(r->endpoint, h->status, r->head_us - r->sent_us);
 	if (r->upstream->policy.sticky)
 		sticky_answer(r, out);
-	replay_drop(&r->replay, &r->front->replay_blocks);
-	r->replayed = 0;
+	let_copy_go(r);
 	if (tunnel) {
 		r->front->stats.tunnels++;
 		r->request_ended = false; /* that was the request; the client's bytes begin */

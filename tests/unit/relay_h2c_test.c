@@ -144,6 +144,36 @@ static void what_was_not_done_is_done_again(void **state)
 	}
 }
 
+/* Who answers before it has read the request reads all of it none the less, on a second attempt
+ * too. */
+static void answered_before_all_was_sent_again(void **state)
+{
+	static const nghttp2_settings_entry narrow = { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 3 };
+	struct peer_stream *s;
+	struct world w;
+
+	(void)state;
+	start(&w, 1);
+	w.peer.thrifty = true;
+	nghttp2_submit_settings(w.peer.session, 0, &narrow, 1);
+	nghttp2_submit_rst_stream(w.peer.session, 0, peer_request(&w.peer, 0)->id,
+				  NGHTTP2_REFUSED_STREAM);
+	PLAY_UNTIL(&w.peer, w.peer.nstreams == 2 && peer_request(&w.peer, 1)->body_n == 3);
+	s = peer_request(&w.peer, 1);
+	peer_answer(&w.peer, s, "200", "content-type", "application/grpc", "wor", 3, true);
+	expect(w.clients[0], "wor");
+	nghttp2_submit_window_update(w.peer.session, 0, s->id, 100);
+	PLAY_UNTIL(&w.peer, s->ended || s->reset);
+	assert_false(s->reset);
+	CHECK_INT("content", s->body_n, 5);
+	assert_memory_equal(s->body, "hello", 5);
+	s->trailer_name = "grpc-status";
+	s->trailer_value = "0";
+	peer_continue(&w.peer, s, "ld", 2, false);
+	expect(w.clients[0], "grpc-status: 0\r\n\r\n");
+	stop(&w);
+}
+
 /* But not for ever. */
 static void refused_twice(void **state)
 {
@@ -278,6 +308,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(calls_share_a_connection),
 		cmocka_unit_test(what_was_not_done_is_done_again),
+		cmocka_unit_test(answered_before_all_was_sent_again),
 		cmocka_unit_test(refused_twice),
 		cmocka_unit_test(a_lost_connection_is_one_fault),
 		cmocka_unit_test(others_are_cut),
