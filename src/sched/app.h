@@ -91,8 +91,11 @@ struct replica {
 	uint64_t op_seq;    /* its number; 0: none */
 	uint64_t probe_seq; /* of a running probe; 0: none */
 	uint32_t attempts;  /* failed calls in a row */
-	uint32_t promised_cpu_millis;
-	uint64_t promised_memory_bytes;
+	struct resources promised; /* of its node, while <has_promise> */
+	bool has_promise;
+	uint64_t cards; /* bit i: graphics card i is its own */
+	int32_t score;	/* of its node, when it was placed there */
+	char *placed;	/* why there */
 	uint32_t mark;	    /* inventory sweep */
 	struct timer timer; /* limit or retry of what is awaited */
 	struct json *extra;

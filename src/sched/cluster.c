@@ -307,7 +307,7 @@ static void do_node_event(struct cluster *c, const struct cluster_event *e)
 	case EVENT_CAPACITY:
 		n = cluster_find_node(c, e->capacity.node_id);
 		if (n)
-			n->capacity = e->capacity.capacity;
+			node_measured(c, n, &e->capacity.capacity);
 		break;
 	case EVENT_INVENTORY:
 		n = cluster_find_node(c, e->inventory.node_id);

@@ -94,6 +94,7 @@ struct node_capacity {
 	uint32_t cpu_millis; /* 0: not told */
 	uint64_t memory_used_bytes, memory_total_bytes;
 	uint64_t disk_used_bytes, disk_total_bytes;
+	uint32_t gpus; /* at most NODE_GPUS_MAX */
 };
 
 struct event_register {

@@ -61,6 +61,16 @@ bool node_eligible(const struct node *n, const char **why)
 	return !*why;
 }
 
+/* Nearly always the last. */
+static void insert_by_id(struct cluster *c, struct node *n)
+{
+	struct list *at = c->nodes.prev;
+
+	while (at != &c->nodes && LIST_ENTRY(at, struct node, link)->id > n->id)
+		at = at->prev;
+	list_insert_before(at->next, &n->link);
+}
+
 struct node *node_create(struct cluster *c, int64_t id, const char *name)
 {
 	struct node *n = xcalloc(1, sizeof(*n));
@@ -81,7 +91,7 @@ struct node *node_create(struct cluster *c, int64_t id, const char *name)
 	n->docker_started_at = xstrdup("");
 	n->created_wall_ms = c->now.wall_ms;
 	n->timer.kind = TIMER_NODE;
-	list_push_back(&c->nodes, &n->link);
+	insert_by_id(c, n);
 	map_put(&c->nodes_by_id, slice_of(&n->id, sizeof(n->id)), n);
 	map_put(&c->nodes_by_name, slice_str(n->name), n);
 	return n;
@@ -371,6 +381,23 @@ static void note_docker(struct cluster *c, struct node *n, bool ok)
 			     "the Docker engine of node %s does not answer", n->name);
 }
 
+static bool has_more(const struct node_capacity *now, const struct node_capacity *before)
+{
+	return now->cpu_millis > before->cpu_millis || now->gpus > before->gpus ||
+	       now->memory_total_bytes > before->memory_total_bytes ||
+	       now->disk_total_bytes > before->disk_total_bytes;
+}
+
+void node_measured(struct cluster *c, struct node *n, const struct node_capacity *now)
+{
+	bool more = has_more(now, &n->capacity);
+
+	n->capacity = *now;
+	n->capacity.gpus = MIN(now->gpus, NODE_GPUS_MAX);
+	if (more)
+		liveness_room(c);
+}
+
 void node_heartbeat(struct cluster *c, const struct event_heartbeat *e)
 {
 	struct node *n = cluster_find_node(c, e->node_id);
@@ -387,7 +414,7 @@ void node_heartbeat(struct cluster *c, const struct event_heartbeat *e)
 		list_push_back(&c->beats, &n->beat_link);
 	if (!timer_is_set(&c->beats_timer))
 		timer_set(&c->timers, &c->beats_timer, c->now.mono_ms + c->config.beat_flush_ms);
-	n->capacity = e->capacity;
+	node_measured(c, n, &e->capacity);
 	set_text(c, n, &n->architecture, e->architecture, 64);
 	set_text(c, n, &n->version, e->version, 64);
 	if (e->labels && e->labels->n <= LABELS_MAX)

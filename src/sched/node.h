@@ -5,6 +5,7 @@
 
 #include "base/list.h"
 #include "sched/event.h"
+#include "sched/promise.h"
 #include "sched/timer.h"
 
 #define NODE_LOCAL_ID 0
@@ -64,8 +65,8 @@ struct node {
 	struct timer timer;	   /* offline deadline */
 	uint64_t strike_ms;	   /* liveness instant of the last data path timeout; 0: none */
 	char strike_app[64];	   /* whose endpoint it was */
-	uint32_t promised_cpu_millis;
-	uint64_t promised_memory_bytes;
+	struct promised promised;  /* to replicas whose container may be there */
+	uint64_t cards_taken;	   /* bit i: graphics card i belongs to one of them */
 	struct address_pool *pool; /* host ports of its private address; the cluster's */
 	struct json *extra;	   /* unknown members of its record, or NULL */
 };

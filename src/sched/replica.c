@@ -70,6 +70,7 @@ struct replica *replica_create(struct cluster *c, struct app *a, struct release 
 	r->container_id = xstrdup("");
 	r->started_at = xstrdup("");
 	r->reason = xstrdup("");
+	r->placed = xstrdup("");
 	r->created_wall_ms = c->now.wall_ms;
 	r->timer.kind = TIMER_REPLICA;
 	list_init(&r->dirty_link);
@@ -81,20 +82,11 @@ struct replica *replica_create(struct cluster *c, struct app *a, struct release 
 	return r;
 }
 
-/* What it was promised is free again. */
-static void break_promise(struct replica *r)
-{
-	r->node->promised_cpu_millis -= r->promised_cpu_millis;
-	r->node->promised_memory_bytes -= r->promised_memory_bytes;
-	r->promised_cpu_millis = 0;
-	r->promised_memory_bytes = 0;
-}
-
 void replica_destroy(struct cluster *c, struct replica *r)
 {
 	if (r->release && r->release->resolver == r)
 		r->release->resolver = NULL;
-	break_promise(r);
+	promise_break(r);
 	if (r->pool)
 		address_give(r->pool, r->slot);
 	timer_clear(&c->timers, &r->timer);
@@ -109,6 +101,7 @@ void replica_destroy(struct cluster *c, struct replica *r)
 	free(r->container_id);
 	free(r->started_at);
 	free(r->reason);
+	free(r->placed);
 	free(r);
 }
 
@@ -153,7 +146,8 @@ void replica_set_state(struct cluster *c, struct replica *r, enum replica_state 
 		r->maybe_created = true;
 	if (next == REPLICA_GONE) {
 		replica_forget_call(c, r);
-		break_promise(r);
+		promise_break(r);
+		liveness_room(c);
 		r->ended_wall_ms = c->now.wall_ms;
 		replica_rest(c, r);
 	}

@@ -11,7 +11,8 @@ static const char *const members[] = {
 	"app",	      "replica",    "release",	    "node_id",	    "phase",	  "ip",
 	"port",	      "published",  "spec_hash",    "container_id", "started_at", "reason",
 	"failed",     "foreign",    "away",	    "created_ms",   "ended_ms",	  "exit_code",
-	"oom_killed", "cpu_millis", "memory_bytes", NULL,
+	"oom_killed", "cpu_millis", "memory_bytes", "disk_bytes",	  "gpus",	"cards",
+	"score",      "placed",	    NULL,
 };
 static const char *const phases[] = {
 	[PHASE_PLACED] = "placed",
@@ -61,8 +62,13 @@ void replica_save(struct cluster *c, struct replica *r)
 	json_put_int(&o, "ended_ms", (int64_t)r->ended_wall_ms);
 	json_put_int(&o, "exit_code", r->exit_code);
 	json_put_bool(&o, "oom_killed", r->oom_killed);
-	json_put_int(&o, "cpu_millis", r->promised_cpu_millis);
-	json_put_int(&o, "memory_bytes", (int64_t)r->promised_memory_bytes);
+	json_put_int(&o, "cpu_millis", (int64_t)r->promised.cpu_millis);
+	json_put_int(&o, "memory_bytes", (int64_t)r->promised.memory_bytes);
+	json_put_int(&o, "disk_bytes", (int64_t)r->promised.disk_bytes);
+	json_put_int(&o, "gpus", r->promised.gpus);
+	json_put_int(&o, "cards", (int64_t)r->cards);
+	json_put_int(&o, "score", r->score);
+	json_put_str(&o, "placed", r->placed);
 	record_close(c, &o, "replica", key, r->extra, members);
 }
 
@@ -86,6 +92,8 @@ static int load_texts(struct replica *r, const struct json *doc, struct err *err
 		rc = record_str(&r->started_at, doc, "started_at", 64, err);
 	if (!rc)
 		rc = record_str(&r->reason, doc, "reason", SPEC_TEXT_MAX, err);
+	if (!rc)
+		rc = record_str(&r->placed, doc, "placed", SPEC_TEXT_MAX, err);
 	return rc;
 }
 
@@ -110,11 +118,28 @@ static int load_numbers(struct replica *r, const struct json *doc, struct err *e
 		rc = record_u64(&r->created_wall_ms, doc, "created_ms", INT64_MAX, err);
 	if (!rc)
 		rc = record_u64(&r->ended_wall_ms, doc, "ended_ms", INT64_MAX, err);
-	if (!rc)
-		rc = record_u32(&r->promised_cpu_millis, doc, "cpu_millis", UINT32_MAX, err);
-	if (!rc)
-		rc = record_u64(&r->promised_memory_bytes, doc, "memory_bytes", INT64_MAX, err);
 	return rc;
+}
+
+/* While its container may be there. */
+static int load_promise(struct replica *r, const struct json *doc, struct err *err)
+{
+	struct resources want = { 0 };
+	int rc = record_u64(&want.cpu_millis, doc, "cpu_millis", UINT32_MAX, err);
+
+	if (!rc)
+		rc = record_u64(&want.memory_bytes, doc, "memory_bytes", INT64_MAX, err);
+	if (!rc)
+		rc = record_u64(&want.disk_bytes, doc, "disk_bytes", INT64_MAX, err);
+	if (!rc)
+		rc = record_u32(&want.gpus, doc, "gpus", NODE_GPUS_MAX, err);
+	if (rc || r->state == REPLICA_GONE)
+		return rc;
+	/* All 64 bits of it: a mask, no number. */
+	r->cards = (uint64_t)json_int(json_get(doc, "cards"), 0);
+	r->score = (int32_t)json_int(json_get(doc, "score"), 0);
+	promise_make(r, &want);
+	return 0;
 }
 
 /* What the phase means after a restart: whatever was under way is asked for again. */
@@ -137,8 +162,6 @@ static int load_phase(struct replica *r, const struct json *doc, struct err *err
 	r->maybe_created = true;
 	if (replica_is_live(r) && !r->release)
 		return err_say(err, -EINVAL, "its release is not there");
-	if (r->state == REPLICA_GONE)
-		r->promised_cpu_millis = 0, r->promised_memory_bytes = 0;
 	return 0;
 }
 
@@ -202,12 +225,10 @@ int replica_load(struct cluster *c, struct json **doc, struct err *err)
 		rc = load_phase(r, *doc, err);
 	if (!rc)
 		rc = load_address(r, err);
-	if (rc) {
-		r->promised_cpu_millis = 0, r->promised_memory_bytes = 0;
+	if (!rc)
+		rc = load_promise(r, *doc, err);
+	if (rc)
 		return rc;
-	}
-	r->node->promised_cpu_millis += r->promised_cpu_millis;
-	r->node->promised_memory_bytes += r->promised_memory_bytes;
 	r->node->has_away = r->node->has_away || r->away;
 	record_keep(&r->extra, doc, members);
 	return 0;

@@ -18,11 +18,15 @@
 
 /* A replica of <rel> on <n> with its address, all of it to be stored before anything is asked of the node. NULL when the node
  * has no address left. */
-static struct replica *place_one(struct cluster *c, struct release *rel, const struct node *where)
+static struct replica *place_one(struct cluster *c, struct release *rel,
+				 const struct placement_ask *ask,
+				 const struct placement_choice *choice)
 {
-	struct node *n = cluster_find_node(c, where->id);
+	struct node *n = cluster_find_node(c, choice->node->id);
 	struct app *a = rel->app;
 	struct address_pool *pool = rel->spec.port ? n->pool : NULL;
+	struct resources want = spec_resources(&rel->spec);
+	char why[PLACEMENT_TEXT_MAX];
 	struct replica *r;
 	uint32_t slot = 0;
 
@@ -36,27 +40,27 @@ static struct replica *place_one(struct cluster *c, struct release *rel, const s
 		r->port = rel->spec.port;
 		address_text(pool, slot, r->ip, &r->port);
 	}
-	r->promised_cpu_millis = rel->spec.cpu_millis;
-	r->promised_memory_bytes = rel->spec.memory_bytes;
-	n->promised_cpu_millis += r->promised_cpu_millis;
-	n->promised_memory_bytes += r->promised_memory_bytes;
+	promise_make(r, &want);
+	r->score = score_sum(&choice->score);
+	placement_reason(ask, choice, why);
+	text_replace(&r->placed, why);
 	replica_dirty(c, r);
 	app_dirty(c, a);
 	return r;
 }
 
-static bool place_plan(struct cluster *c, struct release *rel, const struct placement *plan,
-		       struct err *err)
+static bool place_plan(struct cluster *c, struct release *rel, const struct placement_ask *ask,
+		       const struct placement *plan, struct err *err)
 {
 	for (uint32_t i = 0; i < plan->n; i++) {
 		if (c->replicas_n >= REPLICAS_MAX) {
 			err_say(err, -ENOSPC, "there are %u replicas already", REPLICAS_MAX);
 			return false;
 		}
-		if (!place_one(c, rel, plan->chosen[i])) {
+		if (!place_one(c, rel, ask, &plan->chosen[i])) {
 			err_say(err, -ENOSPC,
 				"node %s has no free address: they rest %u min after use",
-				plan->chosen[i]->name, c->config.address_rest_ms / 60000);
+				plan->chosen[i].node->name, c->config.address_rest_ms / 60000);
 			return false;
 		}
 	}
@@ -73,12 +77,16 @@ static void wait_for_nodes(struct cluster *c, struct app *a)
 /* Places what a release lacks. What finds no node waits until one can take more. */
 static void place_missing(struct cluster *c, struct release *rel, uint32_t missing)
 {
-	struct placement_ask ask = { .spec = &rel->spec, .n = missing, .cursor = rel->cursor };
+	struct placement_ask ask = { .app = rel->app->name,
+				     .spec = &rel->spec,
+				     .release = rel,
+				     .n = missing,
+				     .cursor = rel->cursor };
 	struct placement plan;
 	struct err err = { 0 };
 	int rc = placement_plan(c, &ask, &plan, &err);
 
-	if (plan.n && !place_plan(c, rel, &plan, &err))
+	if (plan.n && !place_plan(c, rel, &ask, &plan, &err))
 		rc = -ENOSPC;
 	if (plan.n) {
 		rel->cursor = plan.cursor;
@@ -381,7 +389,7 @@ static void begin(struct cluster *c, struct app *a, struct release *rel)
 }
 
 static void deploy_planned(struct cluster *c, const struct event_deploy *e, struct app *a,
-			   const struct placement *plan)
+			   const struct placement_ask *ask, const struct placement *plan)
 {
 	bool fresh = !a;
 	struct effect_reply *reply;
@@ -404,7 +412,7 @@ static void deploy_planned(struct cluster *c, const struct event_deploy *e, stru
 		undo(c, a, rel, fresh);
 		return;
 	}
-	if (!place_plan(c, rel, plan, &err)) {
+	if (!place_plan(c, rel, ask, plan, &err)) {
 		cluster_reply(c, e->reply, REPLY_LIMIT, "No Room", "%s", err.text);
 		undo(c, a, rel, fresh);
 		return;
@@ -468,7 +476,10 @@ static bool is_repeated(struct cluster *c, const struct event_deploy *e, const s
 void rollout_deploy(struct cluster *c, const struct event_deploy *e)
 {
 	struct app *a = cluster_find_app(c, e->app);
-	struct placement_ask ask = { .spec = e->spec, .n = e->spec->replicas, .cursor = c->cursor };
+	struct placement_ask ask = { .app = e->app,
+				     .spec = e->spec,
+				     .n = e->spec->replicas,
+				     .cursor = c->cursor };
 	struct placement plan;
 	struct err err = { 0 };
 
@@ -488,7 +499,7 @@ void rollout_deploy(struct cluster *c, const struct event_deploy *e)
 	if (placement_plan(c, &ask, &plan, &err))
 		cluster_reply(c, e->reply, REPLY_UNPLACEABLE, "No Node Fits", "%s", err.text);
 	else
-		deploy_planned(c, e, a, &plan);
+		deploy_planned(c, e, a, &ask, &plan);
 	placement_fini(&plan);
 }
 

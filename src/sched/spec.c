@@ -24,6 +24,8 @@ void spec_copy(struct app_spec *dst, const struct app_spec *src)
 	strs_copy(&dst->domains, &src->domains);
 	strs_copy(&dst->command, &src->command);
 	strs_copy(&dst->nodes, &src->nodes);
+	strs_copy(&dst->affinity, &src->affinity);
+	strs_copy(&dst->anti_affinity, &src->anti_affinity);
 	pairs_copy(&dst->env, &src->env);
 	pairs_copy(&dst->policy, &src->policy);
 	dst->labels = src->labels_n ? xcalloc(src->labels_n, sizeof(*dst->labels)) : NULL;
@@ -42,6 +44,8 @@ void spec_fini(struct app_spec *s)
 	strs_fini(&s->domains);
 	strs_fini(&s->command);
 	strs_fini(&s->nodes);
+	strs_fini(&s->affinity);
+	strs_fini(&s->anti_affinity);
 	pairs_fini(&s->env);
 	pairs_fini(&s->policy);
 	for (size_t i = 0; i < s->labels_n; i++) {
@@ -63,6 +67,8 @@ static void put_hashed(const struct app_spec *s, struct json_out *o)
 	strs_put(&s->command, o, "command");
 	json_put_int(o, "cpu_millis", s->cpu_millis);
 	json_put_int(o, "memory_bytes", (int64_t)s->memory_bytes);
+	json_put_int(o, "disk_bytes", (int64_t)s->disk_bytes);
+	json_put_int(o, "gpus", s->gpus);
 	json_put_str(o, "health_path", s->health_path);
 	json_put_int(o, "health_limit_ms", s->health_limit_ms);
 	json_put_int(o, "stop_grace_s", s->stop_grace_s);
@@ -71,6 +77,8 @@ static void put_hashed(const struct app_spec *s, struct json_out *o)
 	for (size_t i = 0; i < s->labels_n; i++)
 		strs_put(&s->labels[i].values, o, s->labels[i].key);
 	json_obj_end(o);
+	strs_put(&s->affinity, o, "affinity");
+	strs_put(&s->anti_affinity, o, "anti_affinity");
 	json_put_str(o, "strategy", s->strategy);
 	json_put_str(o, "architecture", s->architecture);
 }
@@ -123,7 +131,7 @@ static int load_constraints(struct app_spec *s, const struct json *obj, struct e
 
 static int load_numbers(struct app_spec *s, const struct json *obj, struct err *err)
 {
-	int64_t replicas, port, cpu, memory, health, grace;
+	int64_t replicas, port, cpu, memory, disk, gpus, health, grace;
 	int rc = load_int(&replicas, obj, "replicas", SPEC_REPLICAS_MAX, err);
 
 	if (!rc)
@@ -132,6 +140,10 @@ static int load_numbers(struct app_spec *s, const struct json *obj, struct err *
 		rc = load_int(&cpu, obj, "cpu_millis", UINT32_MAX, err);
 	if (!rc)
 		rc = load_int(&memory, obj, "memory_bytes", INT64_MAX, err);
+	if (!rc)
+		rc = load_int(&disk, obj, "disk_bytes", INT64_MAX, err);
+	if (!rc)
+		rc = load_int(&gpus, obj, "gpus", SPEC_GPUS_MAX, err);
 	if (!rc)
 		rc = load_int(&health, obj, "health_limit_ms", UINT32_MAX, err);
 	if (!rc)
@@ -142,6 +154,8 @@ static int load_numbers(struct app_spec *s, const struct json *obj, struct err *
 	s->port = (uint16_t)port;
 	s->cpu_millis = (uint32_t)cpu;
 	s->memory_bytes = (uint64_t)memory;
+	s->disk_bytes = (uint64_t)disk;
+	s->gpus = (uint32_t)gpus;
 	s->health_limit_ms = (uint32_t)health;
 	s->stop_grace_s = (uint32_t)grace;
 	return 0;
@@ -167,6 +181,10 @@ int spec_load(struct app_spec *s, const struct json *obj, struct err *err)
 		rc = strs_load(&s->command, obj, "command", SPEC_ARGS_MAX, err);
 	if (!rc)
 		rc = strs_load(&s->nodes, obj, "nodes", SPEC_NODES_MAX, err);
+	if (!rc)
+		rc = strs_load(&s->affinity, obj, "affinity", SPEC_AFFINITIES_MAX, err);
+	if (!rc)
+		rc = strs_load(&s->anti_affinity, obj, "anti_affinity", SPEC_AFFINITIES_MAX, err);
 	if (!rc)
 		rc = pairs_load(&s->env, obj, "env", SPEC_ENV_MAX, err);
 	if (!rc)
@@ -199,4 +217,12 @@ void spec_hash(const struct app_spec *s, char *hex)
 	json_obj_end(&o);
 	spec_hash_bytes(buf_slice(&text), hex);
 	buf_fini(&text);
+}
+
+struct resources spec_resources(const struct app_spec *s)
+{
+	return (struct resources){ .cpu_millis = s->cpu_millis,
+				   .memory_bytes = s->memory_bytes,
+				   .disk_bytes = s->disk_bytes,
+				   .gpus = s->gpus };
 }

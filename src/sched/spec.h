@@ -4,6 +4,7 @@
 #define TEMPS_SCHED_SPEC_H
 
 #include "base/pairs.h"
+#include "sched/promise.h"
 
 #define SPEC_REPLICAS_MAX 1000u
 #define SPEC_DOMAINS_MAX 100u
@@ -11,6 +12,8 @@
 #define SPEC_POLICIES_MAX 64u
 #define SPEC_NODES_MAX 100u
 #define SPEC_LABELS_MAX 64u
+#define SPEC_AFFINITIES_MAX 16u /* of each kind */
+#define SPEC_GPUS_MAX NODE_GPUS_MAX
 #define SPEC_ARGS_MAX 100u
 #define SPEC_TEXT_MAX 4096u   /* bytes of one image name, path or argument */
 #define SPEC_VALUE_MAX PAIRS_VALUE_MAX
@@ -32,12 +35,15 @@ struct app_spec {
 	struct strs command;	   /* empty: the image's own */
 	uint32_t cpu_millis;	   /* 0: none requested */
 	uint64_t memory_bytes;	   /* 0: none requested */
+	uint64_t disk_bytes;	   /* 0: none requested; for placement alone, no limit */
+	uint32_t gpus;		   /* graphics cards of its own, 0..SPEC_GPUS_MAX */
 	const char *health_path;   /* NULL: a TCP connection is the test */
 	uint32_t health_limit_ms;  /* 0: the cluster's default */
 	uint32_t stop_grace_s;	   /* 0: the cluster's default */
 	struct strs nodes;	   /* by name; empty: any */
 	struct constraint *labels; /* all of them must match */
 	size_t labels_n;
+	struct strs affinity, anti_affinity; /* as affinity.h has them */
 	const char *strategy;	  /* NULL: "round-robin" */
 	const char *architecture; /* NULL: any; as `docker` spells it: "amd64", "arm64" */
 	struct pairs policy;	  /* of the front door, which alone knows what they mean; unlike the
@@ -58,5 +64,7 @@ int spec_load(struct app_spec *s, const struct json *obj, struct err *err) MUST_
 void spec_hash(const struct app_spec *s, char *hex);
 /* The same over any bytes. */
 void spec_hash_bytes(struct slice bytes, char *hex);
+/* What one replica is promised of its node. */
+struct resources spec_resources(const struct app_spec *s);
 
 #endif

@@ -2,7 +2,8 @@
 #include <errno.h>
 
 #include "base/text.h"
-#include "sched/spec.h"
+#include "sched/affinity.h"
+#include "sched/placement.h"
 
 static int check_text(const char *text, const char *what, struct err *err)
 {
@@ -74,8 +75,23 @@ static int check_policy(const struct app_spec *s, struct err *err)
 	return 0;
 }
 
+static int check_affinities(const struct strs *texts, const char *what, struct err *err)
+{
+	struct affinity a;
+
+	if (texts->n > SPEC_AFFINITIES_MAX)
+		return err_say(err, -EINVAL, "%s: more than %u", what, SPEC_AFFINITIES_MAX);
+	for (size_t i = 0; i < texts->n; i++) {
+		if (affinity_parse(&a, texts->items[i], err))
+			return err_prefix(err, "%s", what);
+	}
+	return 0;
+}
+
 static int check_constraints(const struct app_spec *s, struct err *err)
 {
+	enum strategy strategy;
+
 	if (s->labels_n > SPEC_LABELS_MAX || s->nodes.n > SPEC_NODES_MAX)
 		return err_say(err, -EINVAL, "more than %u labels or %u nodes", SPEC_LABELS_MAX,
 			       SPEC_NODES_MAX);
@@ -89,10 +105,13 @@ static int check_constraints(const struct app_spec *s, struct err *err)
 			return err_say(err, -EINVAL, "node \"%.100s\": not a name of a node",
 				       s->nodes.items[i]);
 	}
-	if (s->strategy && strcmp(s->strategy, "round-robin") != 0)
-		return err_say(err, -EINVAL, "strategy \"%.100s\": only round-robin is known",
+	if (strategy_parse(s->strategy, &strategy))
+		return err_say(err, -EINVAL, "strategy \"%.100s\": expected " STRATEGY_NAMES,
 			       s->strategy);
-	return 0;
+	return check_affinities(&s->affinity, "affinity", err) ||
+			       check_affinities(&s->anti_affinity, "anti-affinity", err)
+		       ? -EINVAL
+		       : 0;
 }
 
 int spec_check(const struct app_spec *s, struct err *err)
@@ -111,6 +130,8 @@ int spec_check(const struct app_spec *s, struct err *err)
 		if (!rc && !s->port)
 			rc = err_say(err, -EINVAL, "health path: needs a port");
 	}
+	if (!rc && s->gpus > SPEC_GPUS_MAX)
+		rc = err_say(err, -EINVAL, "gpus: more than %u", SPEC_GPUS_MAX);
 	if (!rc && s->command.n > SPEC_ARGS_MAX)
 		rc = err_say(err, -EINVAL, "command: more than %u arguments", SPEC_ARGS_MAX);
 	if (!rc)

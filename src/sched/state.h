@@ -119,6 +119,8 @@ void node_hide(struct cluster *c, struct node *n);
 void node_register(struct cluster *c, const struct event_register *e);
 void node_heartbeat(struct cluster *c, const struct event_heartbeat *e);
 void node_delete(struct cluster *c, const struct event_node_delete *e);
+/* What it has and uses now; with more than before, apps that are short try again. */
+void node_measured(struct cluster *c, struct node *n, const struct node_capacity *now);
 /* The pool of the node's private address. */
 void node_find_pool(struct cluster *c, struct node *n);
 /* A removed node whose last replica is forgotten goes too. */

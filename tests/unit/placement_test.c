@@ -91,6 +91,157 @@ static void test_choices(void **state)
 	}
 }
 
+/* ---- strategies, affinities, resources ---- */
+
+#define GIB (1ull << 30)
+
+/* local and worker-1 have 4 cores and 8 GiB, worker-2 twice that, worker-3 half of it and two cards. */
+static const struct node_capacity sizes[] = {
+	{ .cpu_millis = 4000, .memory_total_bytes = 8 * GIB, .disk_total_bytes = 100 * GIB },
+	{ .cpu_millis = 4000, .memory_total_bytes = 8 * GIB, .disk_total_bytes = 100 * GIB },
+	{ .cpu_millis = 8000, .memory_total_bytes = 16 * GIB, .disk_total_bytes = 10 * GIB },
+	{ .cpu_millis = 2000,
+	  .memory_total_bytes = 4 * GIB,
+	  .disk_total_bytes = 100 * GIB,
+	  .gpus = 2 },
+};
+
+static void measure(int64_t id, const struct node_capacity *now)
+{
+	struct cluster_event e = { EVENT_CAPACITY, .capacity = { id, *now } };
+
+	rig_do(&rig, e);
+}
+
+/* The app db runs on worker-1 and asks for 1 core, so that turns go on with worker-2. */
+static const struct {
+	const char *name, *strategy, *affinity, *anti;
+	struct app_spec spec;
+	const char *want; /* nodes in order of placement, or a part of the error */
+} choices[] = {
+	{ "spread", "spread", NULL, NULL, { .replicas = 5 }, "0 2 3 1 0" },
+	{ "least loaded, half as much on half as large a node",
+	  "least-loaded",
+	  NULL,
+	  NULL,
+	  { .replicas = 4, .cpu_millis = 1000 },
+	  "2 0 2 2" },
+	{ "nothing asked for still loads",
+	  "least-loaded",
+	  NULL,
+	  NULL,
+	  { .replicas = 4 },
+	  "2 0 2 2" },
+	{ "binpack fills the fullest",
+	  "binpack",
+	  NULL,
+	  NULL,
+	  { .replicas = 4, .cpu_millis = 1000 },
+	  "1 1 1 3" },
+	{ "binpack by memory",
+	  "binpack",
+	  NULL,
+	  NULL,
+	  { .replicas = 3, .memory_bytes = 3 * GIB },
+	  "3 1 1" },
+	{ "where db runs", NULL, "app=db", NULL, { .replicas = 2 }, "1 1" },
+	{ "not where db runs", NULL, NULL, "app=db", { .replicas = 4 }, "2 3 0 2" },
+	{ "rather where db runs", "spread", "soft:app=db", NULL, { .replicas = 4 }, "1 1 0 2" },
+	{ "in turn, rather not where db runs",
+	  NULL,
+	  NULL,
+	  "soft:app=db",
+	  { .replicas = 4 },
+	  "2 3 0 2" },
+	{ "a wish nobody can grant is none",
+	  NULL,
+	  "soft:app=ghost",
+	  NULL,
+	  { .replicas = 2 },
+	  "2 3" },
+	{ "one on each node", NULL, NULL, "app=hello", { .replicas = 4 }, "2 3 0 1" },
+	{ "one on each node is not more",
+	  NULL,
+	  NULL,
+	  "app=hello",
+	  { .replicas = 5 },
+	  "room for 4 of 5 replicas only: local: anti-affinity app=hello keeps away" },
+	{ "all on one node", "spread", "app=hello", NULL, { .replicas = 3 }, "0 0 0" },
+	{ "a label", NULL, "label:region=us", NULL, { .replicas = 2 }, "2 2" },
+	{ "rather a label", NULL, "soft:label:region=us", NULL, { .replicas = 2 }, "2 2" },
+	{ "not a label", NULL, NULL, "label:region=eu", { .replicas = 3 }, "2 0 2" },
+	{ "an app that is not there",
+	  NULL,
+	  "app=ghost",
+	  NULL,
+	  { .replicas = 1 },
+	  "local: affinity app=ghost is not met" },
+	{ "cards", NULL, NULL, NULL, { .replicas = 2, .gpus = 1 }, "3 3" },
+	{ "more cards than there are",
+	  NULL,
+	  NULL,
+	  NULL,
+	  { .replicas = 3, .gpus = 1 },
+	  "worker-3: too few GPUs: 2 of 2 are promised, 1 more asked for" },
+	{ "no card here", NULL, NULL, NULL, { .replicas = 1, .gpus = 3 }, "local: has no GPU" },
+	{ "disk", NULL, NULL, NULL, { .replicas = 3, .disk_bytes = 20 * GIB }, "3 0 1" },
+	{ "too much disk",
+	  NULL,
+	  NULL,
+	  NULL,
+	  { .replicas = 1, .disk_bytes = 200 * GIB },
+	  "worker-2: too little disk: 0 of 10240 MiB are promised, 204800 more asked for" },
+	{ "too much memory",
+	  NULL,
+	  NULL,
+	  NULL,
+	  { .replicas = 1, .memory_bytes = 20 * GIB },
+	  "local: too little memory: 0 of 8192 MiB are promised, 20480 more asked for" },
+	{ "in turn until full",
+	  NULL,
+	  NULL,
+	  NULL,
+	  { .replicas = 7, .cpu_millis = 2000 },
+	  "2 3 0 1 2 0 2" },
+};
+
+static void test_strategies(void **state)
+{
+	struct app_spec db = rig_spec(1);
+
+	(void)state;
+	db.nodes = (struct strs){ (const char *[]){ "worker-1" }, 1 };
+	db.cpu_millis = 1000;
+	for (size_t i = 0; i < ARRAY_LEN(choices); i++) {
+		struct app_spec spec = choices[i].spec;
+		const char *affinity, *anti;
+
+		teardown(NULL);
+		setup(NULL);
+		rig_join(&rig, "worker-1", "eu");
+		rig_join(&rig, "worker-2", "us");
+		rig_join(&rig, "worker-3", "eu");
+		for (size_t k = 0; k < ARRAY_LEN(sizes); k++)
+			measure((int64_t)k, &sizes[k]);
+		rig_deploy(&rig, "db", &db);
+		CHECK_STR("db", rig_nodes(&rig, "db"), "1");
+		spec.image = "hello:1";
+		spec.strategy = choices[i].strategy;
+		affinity = choices[i].affinity, anti = choices[i].anti;
+		spec.affinity = (struct strs){ &affinity, affinity ? 1 : 0 };
+		spec.anti_affinity = (struct strs){ &anti, anti ? 1 : 0 };
+		rig_deploy(&rig, "hello", &spec);
+		if (rig.reply.kind == REPLY_CREATED) {
+			CHECK_STR(choices[i].name, rig_nodes(&rig, "hello"), choices[i].want);
+		} else {
+			CHECK_INT(choices[i].name, rig.reply.kind, REPLY_UNPLACEABLE);
+			if (!strstr(rig.text, choices[i].want))
+				fail_msg("%s: \"%s\" does not say \"%s\"", choices[i].name,
+					 rig.text, choices[i].want);
+		}
+	}
+}
+
 static void test_cursor_moves_with_success_only(void **state)
 {
 	struct app_spec spec = rig_spec(1), bad = rig_spec(1);
@@ -132,7 +283,7 @@ static void test_capacity(void **state)
 	rig_deploy(&rig, "lost", &spec);
 	assert_non_null(strstr(rig.text, "ghost: no such node"));
 	rig_do(&rig, (struct cluster_event){ EVENT_APP_DELETE, .app_delete = { 1, "hello" } });
-	CHECK_INT("given back", cluster_node(rig.c, 1)->promised_cpu_millis, 0);
+	CHECK_INT("given back", cluster_node(rig.c, 1)->promised.sum.cpu_millis, 0);
 }
 
 static void test_nobody_at_all(void **state)
@@ -150,7 +301,7 @@ static void test_nobody_at_all(void **state)
 static void test_same_snapshot_same_plan(void **state)
 {
 	struct app_spec spec = rig_spec(100);
-	struct placement_ask ask = { .spec = &spec, .n = 100, .cursor = 2 };
+	struct placement_ask ask = { .app = "hello", .spec = &spec, .n = 100, .cursor = 2 };
 	struct placement a, b;
 	struct err err;
 
@@ -161,7 +312,7 @@ static void test_same_snapshot_same_plan(void **state)
 	CHECK_INT("plan", placement_plan(rig.c, &ask, &b, &err), 0);
 	assert_memory_equal(a.chosen, b.chosen, a.n * sizeof(*a.chosen));
 	CHECK_INT("verdicts", a.verdicts_n, 10);
-	CHECK_INT("first after the cursor", a.chosen[0]->id, 3);
+	CHECK_INT("first after the cursor", a.chosen[0].node->id, 3);
 	placement_fini(&a);
 	placement_fini(&b);
 }
@@ -170,6 +321,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_choices, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_strategies, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cursor_moves_with_success_only, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_capacity, setup, teardown),
