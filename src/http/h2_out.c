@@ -271,8 +271,8 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
 	if (!s)
 		return 0;
 	s->out_end = true;
-	/* What is left of the request is not wanted (RFC 9113 §8.1). */
-	if (!s->in_end)
+	/* What is left of the request is not wanted (RFC 9113 §8.1); a tunnel has another half. */
+	if (!s->in_end && !s->x.tunnel)
 		nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
 	return 0;
 }

@@ -122,7 +122,7 @@ static size_t on_body(void *arg, const char *p, size_t n)
 	assert_true(r->body_len + n <= RIG_BODY_MAX);
 	memcpy(r->body + r->body_len, p, n);
 	r->body_len += n;
-	if (r->x->tunnel)
+	if (r->x->tunnel && !r->x->ended)
 		write_all(r->x, p, n);
 	return n;
 }

@@ -29,6 +29,7 @@ struct talk {
 	struct answer answers[ANSWERS]; /* by stream id / 2 */
 	const char *send;
 	size_t send_n;
+	bool open; /* more content comes behind it */
 	bool hold; /* gives no window back */
 	bool gone;
 	int goaways;
@@ -183,10 +184,12 @@ static ssize_t on_source(nghttp2_session *session, int32_t id, uint8_t *buf, siz
 	(void)session;
 	(void)id;
 	(void)source;
+	if (n == 0 && t->open)
+		return NGHTTP2_ERR_DEFERRED;
 	memcpy(buf, t->send, n);
 	t->send += n;
 	t->send_n -= n;
-	if (t->send_n == 0)
+	if (t->send_n == 0 && !t->open)
 		*flags |= NGHTTP2_DATA_FLAG_EOF;
 	return (ssize_t)n;
 }
@@ -294,6 +297,39 @@ static void test_upload(void **state)
 	UNTIL(&t, a->closed);
 	assert_int_equal(a->informs, 1);
 	assert_int_equal(a->status, 200);
+	stop(&t);
+}
+
+/* One half of a tunnel ends, the other goes on. */
+static void test_tunnel_halves(void **state)
+{
+	nghttp2_data_provider content = { .read_callback = on_source };
+	nghttp2_nv nv[] = { NV(":method", "CONNECT"), NV(":protocol", "echo"), NV(":scheme", "http"),
+			    NV(":path", "/x"), NV(":authority", "a.test") };
+	struct answer *a;
+	struct talk t;
+	int32_t id;
+
+	(void)state;
+	start(&t, NULL);
+	t.rig.script = RIG_TUNNEL;
+	t.open = true;
+	id = nghttp2_submit_request(t.session, NULL, nv, ARRAY_LEN(nv), &content, NULL);
+	a = answer_of(&t, id);
+	UNTIL(&t, a->status == 200);
+	exchange_end(t.rig.x, NULL);
+	UNTIL(&t, a->ended);
+	t.send = "more";
+	t.send_n = 4;
+	nghttp2_session_resume_data(t.session, id);
+	UNTIL(&t, t.rig.body_len == 4 || a->closed);
+	assert_int_equal(t.rig.body_len, 4);
+	t.open = false;
+	nghttp2_session_resume_data(t.session, id);
+	UNTIL(&t, a->closed && t.rig.closes == 1);
+	assert_int_equal(a->code, NGHTTP2_NO_ERROR);
+	assert_int_equal(t.rig.ends, 1);
+	assert_null(t.rig.why);
 	stop(&t);
 }
 
@@ -627,6 +663,7 @@ int main(void)
 		cmocka_unit_test(test_drain),	       cmocka_unit_test(test_rapid_reset),
 		cmocka_unit_test(test_floods),	       cmocka_unit_test(test_window_stall),
 		cmocka_unit_test(test_slow_content),   cmocka_unit_test(test_first_bytes),
+		cmocka_unit_test(test_tunnel_halves),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
