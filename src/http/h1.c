@@ -255,7 +255,10 @@ static bool do_skip(struct h1 *c)
 			break;
 		case INBOX_END:
 			inbox_end(&c->in);
-			set_state(c, H1_IDLE);
+			if (c->last) /* since it was answered */
+				linger(c);
+			else
+				set_state(c, H1_IDLE);
 			return true;
 		case INBOX_BAD: conn_close(c->conn, why); return false;
 		default: return false;

@@ -590,6 +590,19 @@ static void test_drain(void **state)
 	close(idle);
 	rig_stop(&rig);
 
+	/* Who still sends what nobody wants of it was answered: it goes too, when that has come. */
+	start(RIG_EARLY);
+	busy = rig_connect(&rig);
+	rig_say(&rig, busy, "POST / HTTP/1.1\r\n" HOST "Content-Length: 10\r\n\r\nab");
+	rig_expect(&rig, busy, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n");
+	PUMP_UNTIL(rig.loop, !rig.x);
+	server_drain(rig.server, 60000, on_drained, &rig);
+	rig_say(&rig, busy, "cdefghij");
+	assert_int_equal(rig_expect_end(&rig, busy), 0);
+	close(busy);
+	PUMP_UNTIL(rig.loop, rig.drained);
+	rig_stop(&rig);
+
 	/* At the limit what remains is cut. */
 	start(RIG_WAIT);
 	busy = rig_connect(&rig);
