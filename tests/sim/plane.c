@@ -382,7 +382,7 @@ static void carry_out(struct sim *s, const struct effect *e)
 {
 	struct machine *m;
 
-	s->effects[e->type]++;
+	s->setup.effects[e->type]++;
 	switch (e->type) {
 	case EFFECT_NODE_SET:
 	case EFFECT_NODE_PROBE:
@@ -515,7 +515,7 @@ void plane_step(struct sim *s, const struct cluster_event *e)
 	struct batch *b;
 
 	s->steps++;
-	s->events[e->type]++;
+	s->setup.events[e->type]++;
 	if (e->type != EVENT_TICK && e->type != EVENT_EXCHANGE)
 		sim_log(s, "%s", event_name(e->type));
 	check_before(s, e);

@@ -1,14 +1,16 @@
 /* Runs the domain through random schedules and checks what must always hold. Usage:
- *   sim [--seeds N] [--first S] [--steps K] [--verbose]
- * A seed that fails prints its last steps, and its number to run it again. */
+ *   sim [--seeds N] [--first S] [--steps K] [--as-is] [--verbose] [--only N,N,…]
+ * A seed that fails is run again and again with fewer commands and troubles; printed is the trace of the smallest run
+ * that fails in the same way, and how to repeat it; with --as-is that of the first one. */
 #include "sim.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#define TRACE_BYTES 65536u
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 uint64_t sim_random(struct sim *s, uint64_t below)
 {
@@ -33,13 +35,13 @@ void sim_log(struct sim *s, const char *fmt, ...)
 	vsnprintf(line + n, sizeof(line) - (size_t)n - 2, fmt, ap);
 	va_end(ap);
 	strcat(line, "\n");
-	if (s->verbose)
+	if (s->setup.verbose)
 		fputs(line, stdout);
-	if (s->trace_n + strlen(line) > TRACE_BYTES) {
-		memmove(s->trace, s->trace + TRACE_BYTES / 2, s->trace_n - TRACE_BYTES / 2);
-		s->trace_n -= TRACE_BYTES / 2;
+	if (s->trace_n + strlen(line) > SIM_TRACE_BYTES) {
+		memmove(s->setup.trace, s->setup.trace + SIM_TRACE_BYTES / 2, s->trace_n - SIM_TRACE_BYTES / 2);
+		s->trace_n -= SIM_TRACE_BYTES / 2;
 	}
-	memcpy(s->trace + s->trace_n, line, strlen(line));
+	memcpy(s->setup.trace + s->trace_n, line, strlen(line));
 	s->trace_n += strlen(line);
 }
 
@@ -47,16 +49,21 @@ void sim_fail(struct sim *s, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (!s->verbose)
-		fwrite(s->trace, 1, s->trace_n, stdout);
+	va_start(ap, fmt);
+	if (s->setup.failure) {
+		s->setup.failure->disturbances = s->disturbances;
+		vsnprintf(s->setup.failure->why, sizeof(s->setup.failure->why), fmt, ap);
+		_exit(1);
+	}
+	if (!s->setup.verbose)
+		fwrite(s->setup.trace, 1, s->trace_n, stdout);
 	printf("seed %" PRIu64 " failed at step %" PRIu64 ", %.3f s: ", s->seed, s->steps,
 	       (double)s->now_ms / 1000);
-	va_start(ap, fmt);
 	vprintf(fmt, ap);
+	putchar('\n');
 	va_end(ap);
-	printf("\nagain: sim --first %" PRIu64 " --seeds 1 --verbose\n", s->seed);
 	fflush(stdout);
-	exit(1);
+	_exit(1);
 }
 
 /* ---- the queue of messages: a heap by instant ---- */
@@ -362,6 +369,23 @@ static void again(struct sim *s, enum message_kind kind, uint64_t mean_ms)
 	sim_send(s, kind, 1 + sim_random(s, 2 * mean_ms));
 }
 
+/* Each disturbance draws from a source of its own, so that leaving one out changes little of what the others are. */
+static void disturb(struct sim *s, void (*what)(struct sim *s))
+{
+	uint64_t random = s->random, n = s->disturbances;
+
+	if (s->quiet_world)
+		return;
+	s->disturbances++;
+	if (n < s->setup.without_n && s->setup.without[n])
+		return;
+	s->random = (s->seed + n * 0x9e3779b97f4a7c15ull) * 0xbf58476d1ce4e5b9ull | 1;
+	sim_random(s, 0);
+	sim_log(s, "disturbance %" PRIu64, n);
+	what(s);
+	s->random = random;
+}
+
 static void deliver(struct sim *s, struct message *m)
 {
 	struct cluster_event tick = { .type = EVENT_TICK };
@@ -393,15 +417,11 @@ static void deliver(struct sim *s, struct message *m)
 		again(s, MESSAGE_TRAFFIC, s->quiet_world ? 5000 : 300);
 		break;
 	case MESSAGE_TROUBLE:
-		if (s->quiet_world)
-			break;
-		machine_trouble(s);
+		disturb(s, machine_trouble);
 		again(s, MESSAGE_TROUBLE, 25000);
 		break;
 	case MESSAGE_COMMAND:
-		if (s->quiet_world)
-			break;
-		do_command(s);
+		disturb(s, do_command);
 		again(s, MESSAGE_COMMAND, 20000);
 		break;
 	}
@@ -452,19 +472,14 @@ static void run_until(struct sim *s, uint64_t end_ms, uint64_t steps)
 	}
 }
 
-static void run_seed(struct sim *s, uint64_t seed, uint64_t steps)
+void sim_run(struct sim *s, uint64_t seed, uint64_t steps)
 {
-	bool verbose = s->verbose;
-	char *trace = s->trace;
-	uint64_t events[EVENT_TYPES], effects[EFFECT_TYPES];
+	struct setup setup = s->setup;
 
-	memcpy(events, s->events, sizeof(events));
-	memcpy(effects, s->effects, sizeof(effects));
 	memset(s, 0, sizeof(*s));
-	memcpy(s->events, events, sizeof(events));
-	memcpy(s->effects, effects, sizeof(effects));
-	s->verbose = verbose;
-	s->trace = trace;
+	s->setup = setup;
+	if (setup.failure)
+		setup.failure->seed = seed;
 	s->seed = seed;
 	s->random = seed * 0x9e3779b97f4a7c15ull + 1;
 	s->now_ms = 1000;
@@ -498,7 +513,7 @@ static uint64_t number(const char *text, const char *option)
 	return n;
 }
 
-static int report(const struct sim *s)
+static int report(const struct setup *s)
 {
 	int rc = 0;
 
@@ -513,10 +528,61 @@ static int report(const struct sim *s)
 	return rc;
 }
 
+/* "3,17,20": all but these disturbances are left out. */
+static void leave_only(struct setup *setup, const char *list)
+{
+	static bool without[DISTURBANCES_MAX];
+
+	memset(without, true, sizeof(without));
+	for (const char *p = list; p && *p; p += strcspn(p, ",") + (strchr(p, ',') != NULL)) {
+		uint64_t n = strtoull(p, NULL, 10);
+
+		if (n < DISTURBANCES_MAX)
+			without[n] = false;
+	}
+	setup->without = without;
+	setup->without_n = DISTURBANCES_MAX;
+}
+
+static int run_all(struct sim *s, uint64_t first, uint64_t seeds, uint64_t steps)
+{
+	for (uint64_t i = 0; i < seeds; i++)
+		sim_run(s, first + i, steps);
+	printf("%" PRIu64 " seeds from %" PRIu64 ", at least %" PRIu64
+	       " steps each: all invariants hold\n",
+	       seeds, first, steps);
+	return seeds >= 20 ? report(&s->setup) : 0;
+}
+
+/* In a process of their own, so that a failed assertion of the domain is found and made small like any other failure. */
+static int run_apart(struct sim *s, uint64_t first, uint64_t seeds, uint64_t steps)
+{
+	struct failure *f = mmap(NULL, sizeof(*f), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int status = 0;
+	pid_t pid;
+
+	if (f == MAP_FAILED)
+		return perror("sim: mmap"), 2;
+	s->setup.failure = f;
+	pid = fork();
+	if (pid == 0) {
+		status = run_all(s, first, seeds, steps);
+		fflush(stdout);
+		_exit(status ? 3 : 0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) < 0)
+		return perror("sim: fork"), 2;
+	if (WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 3))
+		return WEXITSTATUS(status);
+	minimize(f, steps);
+	return 1;
+}
+
 int main(int argc, char **argv)
 {
 	struct sim *s = xcalloc(1, sizeof(*s));
 	uint64_t seeds = 20, first = 1, steps = 3000;
+	bool apart = true;
 	int rc;
 
 	for (int i = 1; i < argc; i++) {
@@ -526,21 +592,19 @@ int main(int argc, char **argv)
 			first = number(argv[i], "--first");
 		else if (strcmp(argv[i], "--steps") == 0 && ++i)
 			steps = number(argv[i], "--steps");
+		else if (strcmp(argv[i], "--only") == 0 && ++i)
+			leave_only(&s->setup, argv[i]);
+		else if (strcmp(argv[i], "--as-is") == 0)
+			apart = false;
 		else if (strcmp(argv[i], "--verbose") == 0)
-			s->verbose = true;
+			s->setup.verbose = true;
 		else
-			return fprintf(stderr,
-				       "usage: sim [--seeds N] [--first S] [--steps K] [--verbose]\n"),
-			       2;
+			return fprintf(stderr, "usage: sim [--seeds N] [--first S] [--steps K] [--as-is] [--verbose] [--only N,N,...]\n"), 2;
 	}
-	s->trace = xcalloc(1, TRACE_BYTES + 1024);
-	for (uint64_t i = 0; i < seeds; i++)
-		run_seed(s, first + i, steps);
-	printf("%" PRIu64 " seeds from %" PRIu64 ", at least %" PRIu64
-	       " steps each: all invariants hold\n",
-	       seeds, first, steps);
-	rc = seeds >= 20 ? report(s) : 0;
-	free(s->trace);
+	apart = apart && !s->setup.verbose && !s->setup.without;
+	s->setup.trace = xcalloc(1, SIM_TRACE_BYTES);
+	rc = apart ? run_apart(s, first, seeds, steps) : run_all(s, first, seeds, steps);
+	free(s->setup.trace);
 	free(s);
 	return rc;
 }

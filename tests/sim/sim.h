@@ -9,6 +9,8 @@
 #define CONTAINERS_MAX 512u /* on one machine, at once */
 #define ENDPOINTS_MAX 2048u
 #define PROBES_MAX 1024u
+#define SIM_TRACE_BYTES 65536u
+#define DISTURBANCES_MAX 4096u /* of a run that can be made small */
 
 struct container {
 	char id[65], name[80], app[51], image[64], started_at[40], spec_hash[33], ip[64];
@@ -95,9 +97,27 @@ struct stored {
 	char *value;
 };
 
+/* What ends a run, where the process that started it can read it. */
+struct failure {
+	uint64_t seed, disturbances; /* that the run had by then */
+	char why[512];
+};
+
+/* What one run leaves to the next. */
+struct setup {
+	bool verbose;
+	const bool *without; /* disturbances that are left out, or NULL */
+	uint64_t without_n;
+	struct failure *failure; /* NULL: print the trace */
+	uint64_t events[EVENT_TYPES], effects[EFFECT_TYPES];
+	char *trace; /* the last lines */
+};
+
 struct sim {
+	struct setup setup;
 	uint64_t seed, random;
-	bool verbose, quiet_world; /* quiet: no more trouble */
+	bool quiet_world;      /* no more trouble */
+	uint64_t disturbances; /* commands and troubles so far */
 	uint64_t now_ms, wall_ms, epoch, steps, stall_until_ms, starve_until_ms, stalled_ms;
 	struct cluster *cluster; /* NULL while the control plane is down */
 	struct message *queue;	 /* heap */
@@ -120,8 +140,6 @@ struct sim {
 	} made[4096]; /* every container that was ever asked for */
 	uint32_t made_n;
 	char join_hash[65];
-	uint64_t events[EVENT_TYPES], effects[EFFECT_TYPES];
-	char *trace; /* the last lines */
 	size_t trace_n;
 };
 
@@ -130,9 +148,16 @@ extern const char *const sim_apps[APPS];
 uint64_t sim_random(struct sim *s, uint64_t below);
 bool sim_chance(struct sim *s, unsigned per_mille);
 void sim_log(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* An invariant does not hold: prints the trace and ends the program. */
+/* An invariant does not hold: ends the process, after the trace was printed or the failure noted. */
 void sim_fail(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3) __attribute__((noreturn));
 struct message *sim_send(struct sim *s, enum message_kind kind, uint64_t in_ms);
+
+/* One run of a seed. Ends the process when an invariant does not hold. */
+void sim_run(struct sim *s, uint64_t seed, uint64_t steps);
+
+/* minimize.c */
+/* Finds few disturbances with which seed and failure of <f> stay what they are, and prints that run's trace. */
+void minimize(const struct failure *f, uint64_t steps);
 
 /* plane.c: the control plane around the domain */
 void plane_step(struct sim *s, const struct cluster_event *e);
