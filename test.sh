@@ -6,7 +6,7 @@ SOURCE=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/common.sh
 . "$SOURCE/scripts/common.sh"
 
-TEST_PACKAGES=(clang libclang-rt-14-dev libcmocka-dev mandoc shellcheck codespell valgrind strace openssl iproute2
+TEST_PACKAGES=(clang libclang-rt-14-dev libcmocka-dev mandoc shellcheck codespell valgrind strace openssl iproute2 nftables
 	python3 python3-pytest python3-pytest-xdist python3-grpcio python3-h11 python3-h2 python3-hpack nodejs python3-requests docker-registry prometheus
 	nghttp2-client apache2-utils lmdb-utils busybox-static)
 JOBS=$(nproc)

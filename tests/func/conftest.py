@@ -52,13 +52,13 @@ def free_subnet():
 
 
 class Process:
-    """A temps process with its output in a file, ended by id."""
+    """A temps process with its output in a file, ended by id. <enter> is a command that goes elsewhere before it becomes temps."""
 
-    def __init__(self, args, log, env=None, cwd=None):
+    def __init__(self, args, log, env=None, cwd=None, enter=()):
         self.log_path = log
         self.log = open(log, "ab")
         self.popen = subprocess.Popen(
-            [str(TEMPS), *args], stdout=self.log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env, cwd=cwd
+            [*enter, str(TEMPS), *args], stdout=self.log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env, cwd=cwd
         )
 
     def text(self):
@@ -109,10 +109,13 @@ class SampleApp:
 
 
 class Worker:
-    """A machine of its own, as far as one can be: a home directory and an address that no other cluster of any session has."""
+    """A machine of its own, as far as one can be: a home directory and an address that no other cluster of any session has; with an
+    <engine> of engines.py, in that one's namespace."""
 
-    def __init__(self, cluster, name):
-        self.cluster, self.name, self.ip = cluster, name, next(cluster.addresses)
+    def __init__(self, cluster, name, engine=None):
+        self.cluster, self.name, self.engine = cluster, name, engine
+        self.ip = engine.ip if engine else next(cluster.addresses)
+        self.enter = engine.enter if engine else []
         self.home = cluster.dir / name
         self.home.mkdir()
         self.ready = self.home / "ready"
@@ -124,15 +127,17 @@ class Worker:
 
     def join(self, token=None, labels=None, url=None, check=True, agent_address=None):
         token = token or self.cluster.json("token", "create")["token"]
-        args = ["join", url or self.cluster.https, token, "--private-address", self.ip, "--name", self.name,
+        args = ["join", url or (self.cluster.https_inside if self.engine else self.cluster.https), token, "--private-address", self.ip, "--name", self.name,
                 "--agent-address", agent_address or f"{self.ip}:0"]
         if labels:
             args += ["--labels", labels]
-        return subprocess.run([str(TEMPS), *args], env=self.env(), capture_output=True, text=True, timeout=60, check=check)
+        return subprocess.run([*self.enter, str(TEMPS), *args], env=self.env(), capture_output=True, text=True, timeout=60, check=check)
 
     def start(self, *args):
         self.ready.unlink(missing_ok=True)
-        self.process = Process(["agent", "--ready-file", str(self.ready), *args], self.home / "agent.log", env=self.env())
+        engine = ["--docker-host", self.engine.url] if self.engine else []
+        self.process = Process(["agent", "--ready-file", str(self.ready), *engine, *args], self.home / "agent.log", env=self.env(),
+                               enter=self.enter)
         poll(f"agent {self.name} ready", lambda: self.ready.exists() and self.ready.stat().st_size or self._dead(), 15)
         self.address = json.loads(self.ready.read_text())["https"][0]
         return self
@@ -148,8 +153,9 @@ class Worker:
 class Cluster:
     all = []  # of this session
 
-    def __init__(self, directory, image=None):
+    def __init__(self, directory, image=None, engines=None):
         self.dir = pathlib.Path(directory)
+        self.engines = engines
         self.id = "t" + uuid.uuid4().hex[:10]
         self.image = image
         self.data = self.dir / "data"
@@ -171,7 +177,7 @@ class Cluster:
         self.process = Process(
             ["serve", "--address", "127.0.0.1:0", "--tls-address", "127.0.0.1:0", "--data-dir", str(self.data),
              "--ready-file", str(self.ready), "--cluster-id", self.id, "--network-name", self.network,
-             "--network-subnet", self.subnet, *self.options],
+             "--network-subnet", self.subnet, *(["--tls-address", f"{self.engines.host}:0"] if self.engines else []), *self.options],
             self.dir / "serve.log", env={k: v for k, v in os.environ.items() if not k.startswith("TEMPS")})
         poll("serve ready", self._is_ready, 20)
         self.ready_json = ready = json.loads(self.ready.read_text())
@@ -179,6 +185,7 @@ class Cluster:
         self.https_port = int(ready["https"][0].rsplit(":", 1)[1])
         self.http = f"http://127.0.0.1:{self.http_port}"
         self.https = f"https://127.0.0.1:{self.https_port}"
+        self.https_inside = f"https://{ready['https'][-1]}"  # for who is in a namespace
         self.ca = str(self.data / "front-ca.pem")
         return self
 
@@ -194,15 +201,16 @@ class Cluster:
 
     def start_again(self, *options):
         self.ready.unlink(missing_ok=True)
-        args = ["serve", "--address", f"127.0.0.1:{self.http_port}", "--tls-address", f"127.0.0.1:{self.https_port}",
+        inside = ["--tls-address", self.https_inside.removeprefix("https://")] if self.engines else []
+        args = ["serve", "--address", f"127.0.0.1:{self.http_port}", "--tls-address", f"127.0.0.1:{self.https_port}", *inside,
                 "--data-dir", str(self.data), "--ready-file", str(self.ready), "--network-name", self.network,
                 "--network-subnet", self.subnet, *(options or self.options)]
         self.process = Process(args, self.dir / "serve.log")
         poll("serve ready again", self._is_ready, 20)
         return self
 
-    def worker(self, name="worker-1", labels=None):
-        w = Worker(self, name)
+    def worker(self, name="worker-1", labels=None, engine=None):
+        w = Worker(self, name, engine)
         self.workers.append(w)
         w.join(labels=labels)
         w.start()
@@ -210,9 +218,10 @@ class Cluster:
         return w
 
     def remove_containers(self):
-        ids = docker("ps", "-aq", "--filter", f"label=sh.temps.cluster={self.id}").split()
-        if ids:
-            docker("rm", "-f", *ids, check=False)
+        for ask in [docker, *(e.docker for e in self.engines.all)] if self.engines else [docker]:
+            ids = ask("ps", "-aq", "--filter", f"label=sh.temps.cluster={self.id}").split()
+            if ids:
+                ask("rm", "-f", *ids, check=False)
 
     def close(self):
         """Ends the processes, then removes every container of this cluster and its network."""
@@ -319,6 +328,15 @@ def image():
     subprocess.run([str(ROOT / "tests" / "sample" / "image.sh"), tag, str(SAMPLE_APP)], check=True, timeout=120, stdout=subprocess.DEVNULL)
     yield tag
     docker("rmi", "-f", tag, check=False)
+
+
+@pytest.fixture(scope="session")
+def engines(tmp_path_factory, image):
+    """Two workers' machines with engines of their own."""
+    from engines import Engines
+
+    with Engines(tmp_path_factory.mktemp("engines"), image) as e:
+        yield e
 
 
 @pytest.fixture(scope="module")
