@@ -288,6 +288,7 @@ static int make_parts(struct agent *a)
 	if (rc)
 		return rc;
 	a->metrics = metrics_create(DISK_PATH);
+	metrics_tell(a->metrics, &a->settings.resources);
 	api.engine = beat.engine = a->engine;
 	api.metrics = beat.metrics = a->metrics;
 	rc = agent_server_create(&a->api, &api, &a->err);

@@ -138,6 +138,30 @@ static void put_limits(const struct wire_deploy *d, struct json_out *o)
 	}
 }
 
+/* The same cards for nobody else: they are named, not counted. */
+static void put_gpus(const struct wire_deploy *d, struct json_out *o)
+{
+	char id[4];
+
+	json_arr(o, "DeviceRequests");
+	json_obj(o, NULL);
+	json_arr(o, "DeviceIDs");
+	for (unsigned i = 0; i < 64; i++) {
+		if (!(d->gpus >> i & 1))
+			continue;
+		snprintf(id, sizeof(id), "%u", i);
+		json_put_str(o, NULL, id);
+	}
+	json_arr_end(o);
+	json_arr(o, "Capabilities");
+	json_arr(o, NULL);
+	json_put_str(o, NULL, "gpu");
+	json_arr_end(o);
+	json_arr_end(o);
+	json_obj_end(o);
+	json_arr_end(o);
+}
+
 static void put_logging(const struct wire_deploy *d, struct json_out *o)
 {
 	char files[16];
@@ -165,6 +189,8 @@ static void put_host_config(const struct wire_deploy *d, struct json_out *o)
 	put_bindings(d, o);
 	put_mounts(d, o);
 	put_limits(d, o);
+	if (d->gpus)
+		put_gpus(d, o);
 	put_logging(d, o);
 	json_obj(o, "RestartPolicy");
 	json_put_str(o, "Name", restart[d->restart_policy]);

@@ -1,5 +1,6 @@
 /* What this machine has and uses, from /proc and statvfs(3). */
 #include <errno.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
@@ -9,12 +10,15 @@
 #include "base/slice.h"
 
 #define CPU_MIN_MS 1000
+#define NVIDIA_DIR "/proc/driver/nvidia/gpus" /* an entry per card; Docker hands out no others by itself */
 
 struct metrics {
 	char *disk_path;
 	struct metrics_cpu last;
 	uint64_t last_ms;
 	double cpu_percent;
+	uint32_t gpus;	/* found at the start: a card comes with a boot */
+	struct metrics_told told;
 };
 
 /* Fields: user nice system idle iowait irq softirq steal; guest time is inside user already. */
@@ -82,11 +86,30 @@ int metrics_parse_memory(struct slice proc_meminfo, uint64_t *total_bytes, uint6
 	return 0;
 }
 
+static uint32_t count_cards(void)
+{
+	DIR *dir = opendir(NVIDIA_DIR);
+	struct dirent *entry;
+	uint32_t n = 0;
+
+	while (dir && (entry = readdir(dir)))
+		n += entry->d_name[0] != '.';
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
+void metrics_tell(struct metrics *m, const struct metrics_told *told)
+{
+	m->told = *told;
+}
+
 struct metrics *metrics_create(const char *disk_path)
 {
 	struct metrics *m = xcalloc(1, sizeof(*m));
 
 	m->disk_path = xstrdup(disk_path);
+	m->gpus = count_cards();
 	return m;
 }
 
@@ -124,6 +147,25 @@ static void read_disk(const char *path, struct wire_capacity *out)
 	out->disk_used_bytes = (fs.f_blocks - fs.f_bfree) * block;
 }
 
+static void instead(uint64_t gib, uint64_t *total, uint64_t *used)
+{
+	if (!gib)
+		return;
+	*total = gib << 30;
+	*used = MIN(*used, *total);
+}
+
+static void apply_told(const struct metrics *m, struct wire_capacity *out)
+{
+	const struct metrics_told *t = &m->told;
+
+	if (t->cpu_cores)
+		out->cpu_cores = t->cpu_cores;
+	instead(t->memory_gb, &out->memory_total_bytes, &out->memory_used_bytes);
+	instead(t->disk_gb, &out->disk_total_bytes, &out->disk_used_bytes);
+	out->gpu_count = t->gpus_told ? t->gpus : m->gpus;
+}
+
 void metrics_read(struct metrics *m, uint64_t now_ms, struct wire_capacity *out)
 {
 	char text[4096];
@@ -143,6 +185,7 @@ void metrics_read(struct metrics *m, uint64_t now_ms, struct wire_capacity *out)
 				 &out->memory_total_bytes, &out->memory_used_bytes))
 		out->memory_total_bytes = out->memory_used_bytes = 0;
 	read_disk(m->disk_path, out);
+	apply_told(m, out);
 }
 
 void metrics_boot_id(char out[37])

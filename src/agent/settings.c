@@ -87,6 +87,31 @@ static int get_texts(struct settings *s, const struct json *j, struct err *err)
 	return 0;
 }
 
+static int get_resources(struct settings *s, const struct json *j, struct err *err)
+{
+	const struct json *told = json_get(j, "resources");
+	uint64_t cores = 0, memory = 0, disk = 0, gpus = 0;
+	int rc;
+
+	if (json_type(told) == JSON_ABSENT || json_type(told) == JSON_NULL)
+		return 0;
+	if (json_type(told) != JSON_OBJECT)
+		return err_say(err, -EINVAL, "member \"resources\": expected an object");
+	rc = wire_may_uint(told, "cpu_cores", 65536, &cores, err);
+	if (!rc)
+		rc = wire_may_uint(told, "memory_gb", 1u << 30, &memory, err);
+	if (!rc)
+		rc = wire_may_uint(told, "disk_gb", 1u << 30, &disk, err);
+	if (!rc)
+		rc = wire_may_uint(told, "gpu_count", 64, &gpus, err);
+	s->resources = (struct metrics_told){ .cpu_cores = (uint32_t)cores,
+					      .memory_gb = (uint32_t)memory,
+					      .disk_gb = (uint32_t)disk,
+					      .gpus_told = json_type(json_get(told, "gpu_count")) == JSON_INT,
+					      .gpus = (uint32_t)gpus };
+	return rc;
+}
+
 static int get_all(struct settings *s, const struct json *j, struct err *err)
 {
 	uint64_t interval_s = 0;
@@ -106,6 +131,8 @@ static int get_all(struct settings *s, const struct json *j, struct err *err)
 	rc = wire_may_uint(j, "heartbeat_interval_s", 86400, &interval_s, err);
 	if (!rc)
 		rc = pairs_load(&s->labels, j, "labels", WIRE_MAX_PAIRS, err);
+	if (!rc)
+		rc = get_resources(s, j, err);
 	s->heartbeat_interval_s = (uint32_t)interval_s;
 	return rc;
 }
@@ -163,6 +190,35 @@ static void put_member(struct buf *b, const char *name, const char *text)
 	buf_fini(&one);
 }
 
+/* Those alone that were said: what is found may change. */
+static void put_resources(const struct metrics_told *t, struct buf *b)
+{
+	const struct {
+		const char *name;
+		uint32_t value;
+		bool said;
+	} rows[] = {
+		{ "cpu_cores", t->cpu_cores, t->cpu_cores != 0 },
+		{ "memory_gb", t->memory_gb, t->memory_gb != 0 },
+		{ "disk_gb", t->disk_gb, t->disk_gb != 0 },
+		{ "gpu_count", t->gpus, t->gpus_told },
+	};
+	struct json_out o;
+	bool any = false;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		any |= rows[i].said;
+	if (!any)
+		return;
+	buf_append_str(b, ",\n  \"resources\": ");
+	json_out_init(&o, b);
+	json_obj(&o, NULL);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (rows[i].said)
+			json_put_int(&o, rows[i].name, rows[i].value);
+	json_obj_end(&o);
+}
+
 static void put_all(const struct settings *s, struct buf *b)
 {
 	struct json_out o;
@@ -172,6 +228,7 @@ static void put_all(const struct settings *s, struct buf *b)
 		put_member(b, texts[i].name, *text_at(s, texts[i].at));
 	if (s->heartbeat_interval_s)
 		buf_printf(b, ",\n  \"heartbeat_interval_s\": %u", s->heartbeat_interval_s);
+	put_resources(&s->resources, b);
 	buf_append_str(b, ",\n  \"labels\": ");
 	json_out_init(&o, b);
 	pairs_put(&s->labels, &o, NULL);

@@ -3,7 +3,7 @@
 #define TEMPS_AGENT_SETTINGS_H
 
 #include "agent/agent.h"
-#include "agent/wire.h"
+#include "agent/metrics.h"
 #include "base/err.h"
 
 /* All texts are owned; NULL where nothing was said. */
@@ -13,6 +13,7 @@ struct settings {
 	uint64_t node_id;
 	bool has_node_id;
 	struct pairs labels;
+	struct metrics_told resources;	/* said at join */
 	/* What join adds to the specification's fields. */
 	char *cluster_id;
 	char *private_address;

@@ -177,7 +177,7 @@ void wire_stats_emit(const struct wire_stats *s, struct json_out *o, const char 
 
 int wire_capacity_parse(struct wire_capacity *c, const struct json *j, struct err *err)
 {
-	uint64_t cores = 0, running = 0;
+	uint64_t cores = 0, running = 0, gpus = 0;
 	int rc;
 
 	*c = (struct wire_capacity){ 0 };
@@ -195,7 +195,10 @@ int wire_capacity_parse(struct wire_capacity *c, const struct json *j, struct er
 	if (!rc)
 		rc = wire_may_uint(j, "disk_total_bytes", INT64_MAX, &c->disk_total_bytes, err);
 	if (!rc)
+		rc = wire_may_uint(j, "gpu_count", 1024, &gpus, err);
+	if (!rc)
 		rc = wire_may_uint(j, "running_containers", UINT32_MAX, &running, err);
+	c->gpu_count = (uint32_t)gpus;
 	c->cpu_cores = (uint32_t)cores;
 	c->running_containers = (uint32_t)running;
 	return rc;
@@ -210,6 +213,7 @@ void wire_capacity_emit(const struct wire_capacity *c, struct json_out *o, const
 	json_put_int(o, "memory_total_bytes", (int64_t)c->memory_total_bytes);
 	json_put_int(o, "disk_used_bytes", (int64_t)c->disk_used_bytes);
 	json_put_int(o, "disk_total_bytes", (int64_t)c->disk_total_bytes);
+	json_put_int(o, "gpu_count", c->gpu_count);
 	json_put_int(o, "running_containers", c->running_containers);
 	json_obj_end(o);
 }

@@ -43,6 +43,7 @@ struct wire_deploy {
 	double cpu_limit;	/* cores; 0 = none */
 	uint64_t memory_limit_mb;
 	uint64_t disk_limit_mb;	/* accepted, refused by engines without quota support */
+	uint64_t gpus;		/* ours: bit i is graphics card i, the container's own */
 	enum wire_restart restart_policy;
 	char *log_max_size;	/* "10m" or NULL */
 	uint32_t log_max_file;
@@ -94,6 +95,7 @@ struct wire_capacity {
 	double cpu_percent;
 	uint32_t cpu_cores;
 	uint64_t memory_used_bytes, memory_total_bytes, disk_used_bytes, disk_total_bytes;
+	uint32_t gpu_count;
 	uint32_t running_containers;	/* health only */
 };
 int wire_capacity_parse(struct wire_capacity *c, const struct json *j, struct err *err) MUST_CHECK;

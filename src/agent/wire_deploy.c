@@ -125,6 +125,22 @@ static int get_object(const struct json *j, const char *name, const struct json 
 	return 0;
 }
 
+/* [0,3]: the numbers of graphics cards, as the engine counts them. */
+static int get_gpus(struct wire_deploy *d, const struct json *limits, struct err *err)
+{
+	const struct json *list;
+	int rc = get_list(limits, "gpus", &list, err);
+
+	for (size_t i = 0; !rc && i < json_len(list); i++) {
+		int64_t card = json_int(json_at(list, i), -1);
+
+		if (card < 0 || card > 63)
+			return err_say(err, -EINVAL, "member \"gpus\": expected numbers from 0 to 63");
+		d->gpus |= 1ull << card;
+	}
+	return rc;
+}
+
 static int get_limits(struct wire_deploy *d, const struct json *j, struct err *err)
 {
 	const struct json *limits;
@@ -137,7 +153,7 @@ static int get_limits(struct wire_deploy *d, const struct json *j, struct err *e
 		rc = wire_may_uint(limits, "memory_limit_mb", 1u << 30, &d->memory_limit_mb, err);
 	if (!rc)
 		rc = wire_may_uint(limits, "disk_limit_mb", 1u << 30, &d->disk_limit_mb, err);
-	return rc;
+	return rc ? rc : get_gpus(d, limits, err);
 }
 
 static int get_log_config(struct wire_deploy *d, const struct json *j, struct err *err)
@@ -265,6 +281,13 @@ static void put_limits(const struct wire_deploy *d, struct json_out *o)
 		json_put_int(o, "disk_limit_mb", (int64_t)d->disk_limit_mb);
 	else
 		json_put_null(o, "disk_limit_mb");
+	if (d->gpus) {
+		json_arr(o, "gpus");
+		for (unsigned i = 0; i < 64; i++)
+			if (d->gpus >> i & 1)
+				json_put_int(o, NULL, i);
+		json_arr_end(o);
+	}
 	json_obj_end(o);
 }
 

@@ -13,17 +13,19 @@ struct deploy_args {
 	const char *image, *health_path, *strategy, *protocol;
 	int64_t replicas, port;
 	double cpus;
-	uint64_t memory_bytes, health_timeout_ms, stop_grace_ms;
-	struct opt_list domains, env, nodes, labels, policy;
+	int64_t gpus;
+	uint64_t memory_bytes, disk_bytes, health_timeout_ms, stop_grace_ms;
+	struct opt_list domains, env, nodes, labels, tags, affinity, anti_affinity, policy;
 	bool no_wait;
 };
 
+/* NULL writes the empty list. */
 static void put_list(struct json_out *o, const char *name, const struct opt_list *list)
 {
-	if (!list->n)
+	if (list && !list->n)
 		return;
 	json_arr(o, name);
-	for (size_t i = 0; i < list->n; i++)
+	for (size_t i = 0; list && i < list->n; i++)
 		json_put_str(o, NULL, list->at[i]);
 	json_arr_end(o);
 }
@@ -45,6 +47,14 @@ static int put_env(const struct cli *c, struct json_out *o, const struct opt_lis
 	}
 	json_obj_end(o);
 	return -1;
+}
+
+/* "none" takes back what earlier releases had. */
+static void put_affinities(struct json_out *o, const char *name, const struct opt_list *list)
+{
+	bool none = list->n == 1 && !strcmp(list->at[0], "none");
+
+	put_list(o, name, none ? NULL : list);
 }
 
 /* The same key given twice is a choice between its values. */
@@ -103,8 +113,15 @@ static int put_request(const struct cli *c, const struct deploy_args *a, struct 
 		json_put_real(&o, "cpus", a->cpus);
 	if (a->memory_bytes)
 		json_put_int(&o, "memory_bytes", (int64_t)a->memory_bytes);
+	if (a->disk_bytes)
+		json_put_int(&o, "disk_bytes", (int64_t)a->disk_bytes);
+	if (a->gpus >= 0)
+		json_put_int(&o, "gpus", a->gpus);
 	put_list(&o, "domains", &a->domains);
 	put_list(&o, "nodes", &a->nodes);
+	put_list(&o, "target_tags", &a->tags);
+	put_affinities(&o, "affinity", &a->affinity);
+	put_affinities(&o, "anti_affinity", &a->anti_affinity);
 	code = put_env(c, &o, &a->env);
 	if (code < 0)
 		code = put_labels(c, &o, &a->labels);
@@ -255,7 +272,7 @@ static int finish(struct cli *c, const struct deploy_args *a, const char *app, c
 
 static int deploy(struct cli *c, int argc, char **argv)
 {
-	struct deploy_args a = { 0 };
+	struct deploy_args a = { .gpus = -1 };
 	const struct opt opts[] = {
 		{ "image", "IMAGE", OPT_TEXT, &a.image, "the image; needed for the first release", 0, 0, false },
 		{ "replicas", "N", OPT_COUNT, &a.replicas, "how many containers (1)", 1, 1000, false },
@@ -264,12 +281,17 @@ static int deploy(struct cli *c, int argc, char **argv)
 		{ "env", "K=V", OPT_LIST, &a.env, "an environment variable", 0, 0, true },
 		{ "cpus", "N", OPT_REAL, &a.cpus, "cores it may use", 0, 0, false },
 		{ "memory", "SIZE", OPT_SIZE, &a.memory_bytes, "memory it may use, such as 512m", 0, 0, false },
+		{ "disk", "SIZE", OPT_SIZE, &a.disk_bytes, "disk that its node must have room for", 0, 0, false },
+		{ "gpus", "N", OPT_COUNT, &a.gpus, "graphics cards of its own", 0, 64, false },
 		{ "health-path", "PATH", OPT_TEXT, &a.health_path, "healthy when GET answers 2xx or 3xx; default: it accepts connections", 0, 0, false },
 		{ "health-timeout", "TIME", OPT_DURATION, &a.health_timeout_ms, "give up on a replica after (60s)", 0, 0, false },
 		{ "stop-grace", "TIME", OPT_DURATION, &a.stop_grace_ms, "from SIGTERM to SIGKILL (10s)", 0, 0, false },
 		{ "node", "NAME", OPT_LIST, &a.nodes, "only on this node", 0, 0, false },
 		{ "label", "K=V", OPT_LIST, &a.labels, "only on nodes with this label", 0, 0, false },
-		{ "strategy", "NAME", OPT_TEXT, &a.strategy, "how nodes are chosen (round-robin)", 0, 0, false },
+		{ "tag", "TAG", OPT_LIST, &a.tags, "only on nodes with this tag", 0, 0, false },
+		{ "affinity", "RULE", OPT_LIST, &a.affinity, "only where app=NAME runs or label:KEY=VALUE is; soft: for a wish", 0, 0, false },
+		{ "anti-affinity", "RULE", OPT_LIST, &a.anti_affinity, "the opposite", 0, 0, false },
+		{ "strategy", "NAME", OPT_TEXT, &a.strategy, "round-robin (default), spread, least-loaded or binpack", 0, 0, false },
 		OPT_PROTOCOL(&a.protocol),
 		OPT_POLICY(&a.policy),
 		{ "no-wait", NULL, OPT_FLAG, &a.no_wait, "do not wait until it serves", 0, 0, false },

@@ -69,6 +69,37 @@ static void print_node(const struct json *n)
 	}
 }
 
+static void print_resources(const struct json *n)
+{
+	const struct json *has = json_get(n, "resources"), *sum = json_get(n, "promised");
+	char memory[32], disk[32];
+
+	text_size((uint64_t)json_int(json_get(sum, "memory_bytes"), 0), memory);
+	text_size((uint64_t)json_int(json_get(sum, "disk_bytes"), 0), disk);
+	printf("%-16s %lld cores, %lld GiB memory, %lld GiB disk, %lld GPUs\n", "resources",
+	       (long long)json_int(json_get(has, "cpu_cores"), 0),
+	       (long long)json_int(json_get(has, "memory_gb"), 0),
+	       (long long)json_int(json_get(has, "disk_gb"), 0),
+	       (long long)json_int(json_get(has, "gpu_count"), 0));
+	printf("%-16s %g cores, %s memory, %s disk, %lld GPUs to %lld replicas\n", "promised",
+	       json_num(json_get(sum, "cpus"), 0), memory, disk, (long long)json_int(json_get(sum, "gpus"), 0),
+	       (long long)json_int(json_get(sum, "replicas"), 0));
+}
+
+static void print_labels(const struct json *labels)
+{
+	const struct json *value;
+	struct slice name;
+	void *it = NULL;
+
+	if (json_len(labels))
+		printf("%-15s", "labels");
+	while (json_next(labels, &it, &name, &value))
+		printf(" %.*s=%s", SLICE_ARG(name), json_cstr(value, ""));
+	if (json_len(labels))
+		putchar('\n');
+}
+
 static int node_show(struct cli *c, int argc, char **argv)
 {
 	static const char *const columns[] = { "CONTAINER", "NAME", "IMAGE", "STATUS", NULL };
@@ -86,6 +117,8 @@ static int node_show(struct cli *c, int argc, char **argv)
 		cli_print_json(node);
 	} else if (code == EXIT_DONE) {
 		print_node(node);
+		print_labels(json_get(node, "labels"));
+		print_resources(node);
 		putchar('\n');
 		code = cli_list_path(c, containers, "containers", columns, container_row);
 	}

@@ -10,6 +10,7 @@
 #include "control/logs.h"
 #include "control/view.h"
 #include "proxy/policy.h"
+#include "sched/placement.h"
 
 static void put_text(struct json_out *o, const char *name, const char *text)
 {
@@ -104,9 +105,13 @@ static void put_spec(struct json_out *o, const struct app_spec *s)
 		json_put_str(o, NULL, s->command.items[i]);
 	json_arr_end(o);
 	put_text(o, "health_path", s->health_path);
-	json_put_str(o, "strategy", s->strategy ? s->strategy : "round-robin");
+	json_put_str(o, "strategy", strategy_name(s));
 	json_put_real(o, "cpus", s->cpu_millis / 1000.0);
 	json_put_int(o, "memory_bytes", (int64_t)s->memory_bytes);
+	json_put_int(o, "disk_bytes", (int64_t)s->disk_bytes);
+	json_put_int(o, "gpus", s->gpus);
+	strs_put(&s->affinity, o, "affinity");
+	strs_put(&s->anti_affinity, o, "anti_affinity");
 	json_arr(o, "nodes");
 	for (size_t i = 0; i < s->nodes.n; i++)
 		json_put_str(o, NULL, s->nodes.items[i]);
@@ -205,6 +210,8 @@ static void put_replica(struct json_out *o, const struct control *c, const struc
 	json_put_int(o, "node_id", rep->node->id);
 	json_put_str(o, "state", view_replica_state(rep));
 	put_text(o, "reason", rep->reason);
+	json_put_int(o, "score", rep->score);
+	put_text(o, "placed", rep->placed);
 	put_text(o, "address", *rep->ip ? address : "");
 	put_text(o, "container_id", rep->container_id);
 	put_text(o, "started_at", rep->started_at);

@@ -22,7 +22,7 @@
  * arrays from here. */
 struct wish {
 	struct app_spec spec;
-	struct strs domains, command, nodes;
+	struct strs domains, command, nodes, affinity, anti_affinity;
 	struct pairs env, policy;
 	struct constraint *labels;
 	size_t labels_n;
@@ -33,6 +33,8 @@ static void wish_fini(struct wish *w)
 	strs_fini(&w->domains);
 	strs_fini(&w->command);
 	strs_fini(&w->nodes);
+	strs_fini(&w->affinity);
+	strs_fini(&w->anti_affinity);
 	pairs_fini(&w->env);
 	pairs_fini(&w->policy);
 	for (size_t i = 0; i < w->labels_n; i++)
@@ -68,6 +70,7 @@ static int want_int(const struct json *j, const char *name, int64_t min, int64_t
 static int want_numbers(const struct json *j, struct app_spec *s, struct err *err)
 {
 	int64_t replicas = s->replicas, port = s->port, memory = (int64_t)s->memory_bytes;
+	int64_t disk = (int64_t)s->disk_bytes, gpus = s->gpus;
 	int64_t health_s = s->health_limit_ms / 1000, grace_s = s->stop_grace_s;
 	double cpus = s->cpu_millis / 1000.0;
 	int rc = json_want_real(j, "cpus", 0, CPUS_MAX, &cpus, err);
@@ -76,48 +79,84 @@ static int want_numbers(const struct json *j, struct app_spec *s, struct err *er
 	    want_int(j, "replicas", 1, SPEC_REPLICAS_MAX, &replicas, err) ||
 	    want_int(j, "port", 0, 65535, &port, err) ||
 	    want_int(j, "memory_bytes", 0, INT64_MAX / 2, &memory, err) ||
+	    want_int(j, "disk_bytes", 0, INT64_MAX / 2, &disk, err) ||
+	    want_int(j, "gpus", 0, SPEC_GPUS_MAX, &gpus, err) ||
 	    want_int(j, "health_timeout_s", 0, HEALTH_LIMIT_MAX_S, &health_s, err) ||
 	    want_int(j, "stop_grace_s", 0, GRACE_MAX_S, &grace_s, err))
 		return -EINVAL;
 	s->replicas = (uint32_t)replicas;
 	s->port = (uint16_t)port;
 	s->memory_bytes = (uint64_t)memory;
+	s->disk_bytes = (uint64_t)disk;
+	s->gpus = (uint32_t)gpus;
 	s->cpu_millis = (uint32_t)(cpus * 1000 + 0.5);
 	s->health_limit_ms = (uint32_t)health_s * 1000;
 	s->stop_grace_s = (uint32_t)grace_s;
 	return 0;
 }
 
-/* {"region": ["eu-west", "eu-north"], "gpu": "true"} */
-static int want_labels(const struct json *j, struct wish *w, struct err *err)
+static void one_value(struct constraint *c, const char *key, const char *value)
 {
-	const struct json *labels = json_get(j, "labels"), *value;
+	c->key = key;
+	c->values.items = xcalloc(1, sizeof(*c->values.items));
+	c->values.items[0] = xstrdup(value);
+	c->values.n = 1;
+}
+
+/* {"region": ["eu-west", "eu-north"], "gpu": "true"} */
+static int add_labels(const struct json *labels, struct wish *w, struct err *err)
+{
+	const struct json *value;
 	struct slice key;
 	void *it = NULL;
+	int rc = 0;
 
-	if (json_type(labels) != JSON_OBJECT || json_len(labels) > SPEC_LABELS_MAX)
-		return err_say(err, -EINVAL,
-			       "member \"labels\": expected an object of at most %u members",
-			       SPEC_LABELS_MAX);
-	w->labels = xcalloc(json_len(labels) + 1, sizeof(*w->labels));
-	while (json_next(labels, &it, &key, &value)) {
+	while (!rc && json_next(labels, &it, &key, &value)) {
 		struct constraint *c = &w->labels[w->labels_n++];
-		int rc = 0;
 
 		c->key = key.p;
-		if (json_type(value) == JSON_STRING) {
-			c->values.items = xcalloc(1, sizeof(*c->values.items));
-			c->values.items[0] = xstrdup(json_cstr(value, ""));
-			c->values.n = 1;
-		} else {
+		if (json_type(value) == JSON_STRING)
+			one_value(c, key.p, json_cstr(value, ""));
+		else
 			rc = strs_load(&c->values, labels, key.p, SPEC_LABELS_MAX, err);
-		}
-		if (rc)
-			return rc;
 	}
+	return rc;
+}
+
+/* ["gpu", "large-memory"]: a tag is a label with the value "true". */
+static int add_tags(const struct json *tags, struct wish *w, struct err *err)
+{
+	for (size_t i = 0; i < json_len(tags); i++) {
+		const char *tag = json_cstr(json_at(tags, i), "");
+
+		if (!*tag)
+			return err_say(err, -EINVAL, "member \"target_tags\": expected names of tags");
+		one_value(&w->labels[w->labels_n++], tag, "true");
+	}
+	return 0;
+}
+
+/* "labels", and "target_tags" as another word for them that may also be a list of tags. */
+static int want_labels(const struct json *j, struct wish *w, struct err *err)
+{
+	const struct json *labels = json_get(j, "labels"), *tags = json_get(j, "target_tags");
+	bool list = json_type(tags) == JSON_ARRAY;
+	int rc;
+
+	if ((given(j, "labels") && json_type(labels) != JSON_OBJECT) ||
+	    (given(j, "target_tags") && !list && json_type(tags) != JSON_OBJECT) ||
+	    json_len(labels) + json_len(tags) > SPEC_LABELS_MAX)
+		return err_say(err, -EINVAL,
+			       "members \"labels\" and \"target_tags\": expected an object of at most "
+			       "%u members; tags may be a list",
+			       SPEC_LABELS_MAX);
+	w->labels = xcalloc(json_len(labels) + json_len(tags) + 1, sizeof(*w->labels));
+	rc = add_labels(labels, w, err);
+	if (!rc)
+		rc = list ? add_tags(tags, w, err) : add_labels(tags, w, err);
 	w->spec.labels = w->labels;
 	w->spec.labels_n = w->labels_n;
-	return 0;
+	return rc;
 }
 
 /* Unlike the other lists it is changed key by key: nobody has to repeat a password. */
@@ -150,11 +189,19 @@ static int want_lists(const struct json *j, struct wish *w, struct err *err)
 		rc = strs_load(&w->nodes, j, "nodes", SPEC_NODES_MAX, err);
 		w->spec.nodes = w->nodes;
 	}
+	if (!rc && given(j, "affinity")) {
+		rc = strs_load(&w->affinity, j, "affinity", SPEC_AFFINITIES_MAX, err);
+		w->spec.affinity = w->affinity;
+	}
+	if (!rc && given(j, "anti_affinity")) {
+		rc = strs_load(&w->anti_affinity, j, "anti_affinity", SPEC_AFFINITIES_MAX, err);
+		w->spec.anti_affinity = w->anti_affinity;
+	}
 	if (!rc && given(j, "env")) {
 		rc = pairs_load(&w->env, j, "env", SPEC_ENV_MAX, err);
 		w->spec.env = w->env;
 	}
-	if (!rc && given(j, "labels"))
+	if (!rc && (given(j, "labels") || given(j, "target_tags")))
 		rc = want_labels(j, w, err);
 	if (!rc)
 		rc = want_policy(j, w, err);
@@ -177,7 +224,8 @@ static int check_members(const struct json *j, struct err *err)
 		"image",  "replicas",	  "port",	 "domains",	     "env",
 		"cpus",	  "memory_bytes", "health_path", "health_timeout_s", "nodes",
 		"labels", "strategy",	  "command",	 "stop_grace_s",     "architecture",
-		"policy",
+		"policy", "disk_bytes",	  "gpus",	 "affinity",	     "anti_affinity",
+		"target_tags",
 	};
 	const struct json *value;
 	struct slice name;

@@ -31,6 +31,34 @@ static void put_capacity(struct json_out *o, const struct node_capacity *c)
 	json_obj_end(o);
 }
 
+/* What the specification calls them; GB are GiB. */
+static void put_resources(struct json_out *o, const struct node *n)
+{
+	const struct node_capacity *c = &n->capacity;
+	const struct resources *sum = &n->promised.sum;
+
+	json_obj(o, "resources");
+	json_put_int(o, "cpu_cores", c->cpu_millis / 1000);
+	json_put_int(o, "memory_gb", (int64_t)(c->memory_total_bytes >> 30));
+	json_put_int(o, "disk_gb", (int64_t)(c->disk_total_bytes >> 30));
+	json_put_bool(o, "gpu", c->gpus > 0);
+	json_put_int(o, "gpu_count", c->gpus);
+	json_obj_end(o);
+	json_obj(o, "promised");
+	json_put_int(o, "replicas", n->promised.replicas);
+	json_put_real(o, "cpus", (double)sum->cpu_millis / 1000);
+	json_put_int(o, "memory_bytes", (int64_t)sum->memory_bytes);
+	json_put_int(o, "disk_bytes", (int64_t)sum->disk_bytes);
+	json_put_int(o, "gpus", sum->gpus);
+	json_obj_end(o);
+	json_arr(o, "tags");
+	for (size_t i = 0; i < n->labels.n; i++)
+		if (strcmp(n->labels.items[i].value, "true") == 0)
+			json_put_str(o, NULL, n->labels.items[i].key);
+	json_arr_end(o);
+	json_put_str(o, "region", pairs_get(&n->labels, "region"));
+}
+
 static void put_node(struct json_out *o, const struct control *c, const struct node *n,
 		     const char *name)
 {
@@ -49,6 +77,7 @@ static void put_node(struct json_out *o, const struct control *c, const struct n
 	json_put_time(o, "last_heartbeat", n->last_heartbeat_wall_ms);
 	json_put_time(o, "created_at", n->created_wall_ms);
 	put_capacity(o, &n->capacity);
+	put_resources(o, n);
 	json_put_str(o, "health", node_health(n));
 	json_put_str(o, "health_reason", reason);
 	json_put_str(o, "architecture", n->architecture);

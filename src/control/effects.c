@@ -390,6 +390,7 @@ static void run_create(struct job *j, const struct effect_create *e)
 		.restart_policy = WIRE_RESTART_UNLESS_STOPPED,
 		.cpu_limit = e->cpu_millis / 1000.0,
 		.memory_limit_mb = (e->memory_bytes + (1u << 20) - 1) >> 20,
+		.gpus = e->cards,
 		.stop_timeout_s = e->stop_grace_s,
 		.spec_hash = (char *)e->spec_hash,
 		.command = NULL,

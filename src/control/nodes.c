@@ -46,6 +46,7 @@ void nodes_capacity_from(struct node_capacity *out, const struct wire_capacity *
 		.memory_total_bytes = w->memory_total_bytes,
 		.disk_used_bytes = w->disk_used_bytes,
 		.disk_total_bytes = w->disk_total_bytes,
+		.gpus = w->gpu_count,
 	};
 }
 

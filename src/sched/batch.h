@@ -82,6 +82,7 @@ struct effect_create {
 	const char *static_ip; /* in the cluster's bridge network, or NULL */
 	uint32_t cpu_millis;   /* 0: no limit */
 	uint64_t memory_bytes; /* 0: no limit */
+	uint64_t cards;	       /* bit i: graphics card i of the node */
 	uint32_t stop_grace_s;
 };
 

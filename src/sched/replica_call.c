@@ -111,6 +111,8 @@ static void fill_hash(struct cluster *c, struct effect_create *e, struct replica
 	json_put_int(&o, "container_port", e->container_port);
 	json_put_int(&o, "cpu_millis", e->cpu_millis);
 	json_put_int(&o, "memory_bytes", (int64_t)e->memory_bytes);
+	if (e->cards)
+		json_put_int(&o, "cards", (int64_t)e->cards);
 	json_obj_end(&o);
 	spec_hash_bytes(buf_slice(&text), r->spec_hash);
 	buf_fini(&text);
@@ -130,6 +132,7 @@ void replica_call_create(struct cluster *c, struct replica *r)
 	e.container_port = s->port;
 	e.cpu_millis = s->cpu_millis;
 	e.memory_bytes = s->memory_bytes;
+	e.cards = r->cards;
 	e.stop_grace_s = s->stop_grace_s ? s->stop_grace_s : c->config.stop_grace_s;
 	if (r->port && r->published) {
 		e.host_ip = batch_str(c->batch, r->ip);

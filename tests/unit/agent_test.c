@@ -360,6 +360,10 @@ static struct join_options good_join(void)
 		.private_address = "127.0.0.1",
 		.name = "worker-1",
 		.labels = "region=eu-west,gpu=true",
+		.tags = "fast,gpu",
+		.region = "said already",
+		.memory_gb = 2,
+		.gpus = -1,
 		.agent_address = "127.0.0.1:0",
 	};
 }
@@ -388,6 +392,11 @@ static void test_join(void **state)
 	CHECK_STR("name", s.node_name, "worker-1");
 	CHECK_STR("url", s.control_plane_url, w.url);
 	CHECK_STR("label", pairs_get(&s.labels, "gpu"), "true");
+	CHECK_STR("tag", pairs_get(&s.labels, "fast"), "true");
+	CHECK_STR("labels come first", pairs_get(&s.labels, "region"), "eu-west");
+	CHECK_INT("once each", s.labels.n, 3);
+	CHECK_INT("memory", s.resources.memory_gb, 2);
+	CHECK_INT("cards are found", s.resources.gpus_told, false);
 	CHECK_STR("listen", s.listen_address, "127.0.0.1:0");
 	CHECK_STR("trust", s.control_plane_ca_pem, w.front.data);
 	CHECK_STR("cluster CA", s.ca_cert_pem, w.ca.data);

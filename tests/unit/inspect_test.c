@@ -155,6 +155,11 @@ static void test_create(void **state)
 	check_create("the least", &d, "{\"Image\":\"i\",\"Env\":[],\"Labels\":{" OURS "},\"ExposedPorts\":{},\"HostConfig\":{\"PortBindings\":{},"
 		     "\"Mounts\":[]," LOGS("10m", "3") ",\"RestartPolicy\":{\"Name\":\"unless-stopped\"}}}");
 
+	d.gpus = 1u << 0 | 1u << 3;
+	check_create("cards", &d, "{\"Image\":\"i\",\"Env\":[],\"Labels\":{" OURS "},\"ExposedPorts\":{},\"HostConfig\":{\"PortBindings\":{},"
+		     "\"Mounts\":[],\"DeviceRequests\":[{\"DeviceIDs\":[\"0\",\"3\"],\"Capabilities\":[[\"gpu\"]]}]," LOGS("10m", "3")
+		     ",\"RestartPolicy\":{\"Name\":\"unless-stopped\"}}}");
+	d.gpus = 0;
 	d.ports = ports;
 	d.nports = ARRAY_LEN(ports);
 	d.network_name = network;

@@ -85,6 +85,13 @@ static void test_this_machine(void **state)
 	CHECK_INT("cores", c.cpu_cores > 0, true);
 	CHECK_INT("memory", c.memory_total_bytes > c.memory_used_bytes, true);
 	CHECK_INT("disk, of / instead", c.disk_total_bytes > 0, true);
+	metrics_tell(m, &(struct metrics_told){ .cpu_cores = 3, .memory_gb = 1u << 20, .disk_gb = 1, .gpus_told = true, .gpus = 2 });
+	metrics_read(m, 3000, &c);
+	CHECK_INT("told cores", c.cpu_cores, 3);
+	CHECK_INT("told memory", c.memory_total_bytes, 1ull << 50);
+	CHECK_INT("told disk", c.disk_total_bytes, 1ull << 30);
+	CHECK_INT("no more is used than there is", c.disk_used_bytes <= c.disk_total_bytes, true);
+	CHECK_INT("told cards", c.gpu_count, 2);
 	metrics_boot_id(boot);
 	CHECK_INT("boot id", strlen(boot), 36);
 	metrics_destroy(m);

@@ -76,6 +76,8 @@ static const struct {
 	{ "bad URL", FILE_TEXT, { .control_plane_url = "x" }, "control plane URL" },
 	{ "no JSON", "{\"token\": \"t\"\n\"node_id\": 1}", { 0 }, ":2:" },
 	{ "a list", "[]", { 0 }, "expected an object" },
+	{ "no resources", "{\"resources\":[]}", { 0 }, "\"resources\"" },
+	{ "too many cards", "{\"resources\":{\"gpu_count\":65}}", { 0 }, "\"gpu_count\"" },
 	{ "wrong type", "{\"token\":1}", { 0 }, "\"token\"" },
 };
 
@@ -101,6 +103,7 @@ static void test_round_trip(void **state)
 	(void)state;
 	settings_set(&s.token, "t\"\\\n");
 	settings_set(&s.key_pem, "-----BEGIN\nx\n");
+	s.resources = (struct metrics_told){ .memory_gb = 16, .gpus_told = true };
 	pairs_add(&s.labels, SLICE("a"), SLICE("b"));
 	if (settings_write(&s, path, &err) || settings_read(&back, path, &err))
 		fail_msg("%s", err.text);
@@ -109,6 +112,9 @@ static void test_round_trip(void **state)
 	CHECK_STR("key", back.key_pem, s.key_pem);
 	CHECK_INT("not said", back.cluster_id == NULL, true);
 	CHECK_STR("label", pairs_get(&back.labels, "a"), "b");
+	CHECK_INT("memory", back.resources.memory_gb, 16);
+	CHECK_INT("no cards, said so", back.resources.gpus_told && !back.resources.gpus, true);
+	CHECK_INT("cores, not said", back.resources.cpu_cores, 0);
 	settings_fini(&s);
 	settings_fini(&back);
 }

@@ -69,7 +69,7 @@ static void test_deploy_round_trip(void **state)
 		"\"labels\":{\"sh.temps.app\":\"hello\"},\"port_mappings\":[{\"host_ip\":\"10.0.0.5\",\"host_port\":20001,\"container_port\":8080,"
 		"\"protocol\":\"Tcp\"},{\"host_port\":0,\"container_port\":53,\"protocol\":\"Udp\"}],\"mounts\":[{\"type\":\"volume\",\"source\":\"v\","
 		"\"target\":\"/v\",\"read_only\":true}],\"command\":[\"a\",\"b c\"],\"network_name\":\"temps\",\"resource_limits\":{\"cpu_limit\":0.5,"
-		"\"memory_limit_mb\":64,\"disk_limit_mb\":null},\"restart_policy\":\"OnFailure\",\"log_path\":\"\",\"log_config\":{\"max_size\":\"1m\","
+		"\"memory_limit_mb\":64,\"disk_limit_mb\":null,\"gpus\":[0,3]},\"restart_policy\":\"OnFailure\",\"log_path\":\"\",\"log_config\":{\"max_size\":\"1m\","
 		"\"max_file\":2},\"stop_timeout_s\":7,\"spec_hash\":\"abc\"}";
 	struct wire_deploy d;
 	struct json_out o;
@@ -80,6 +80,7 @@ static void test_deploy_round_trip(void **state)
 	assert_int_equal(json_parse(&j, slice_str(text), NULL), 0);
 	assert_int_equal(wire_deploy_parse(&d, j, NULL), 0);
 	json_free(j);
+	CHECK_INT("cards", d.gpus, 9);
 	CHECK_INT("second port", d.ports[1].udp, true);
 	CHECK_STR("end of the command", d.command[1], "b c");
 	buf_init(&b, 0);
