@@ -186,7 +186,9 @@ static void h2_end(struct client *client, const struct head *trailers)
 {
 	struct client_h2 *c = h2_of(client);
 
-	if (!c->conn || c->broken || c->request_done)
+	/* What came since the answer was complete is lost: client_close() takes the request back,
+	 * where an end would make it look whole. */
+	if (!c->conn || c->broken || c->request_done || (c->over && !c->tunnel))
 		return;
 	if (c->body == BODY_LENGTH && !c->tunnel && c->left) {
 		(void)client_h2_fail(c, -EPROTO, client_h2_stage(c), false,

@@ -553,6 +553,36 @@ static void test_complete_before_the_loss(void **state)
 	assert_string_equal(asks[0].trailer, "0");
 }
 
+/* Nobody wants what is left of a request that is answered: it is taken back, for what ends looks
+ * whole. */
+static void test_complete_before_the_request(void **state)
+{
+	struct peer p;
+	struct peer_stream *s;
+
+	(void)state;
+	open_one(&p);
+	post(&asks[0], BODY_CHUNKED, 0);
+	asks[0].take = 0;
+	PEER_UNTIL(loop, &p, p.nstreams == 2);
+	s = peer_request(&p, 1);
+	assert_int_equal(write_to(&asks[0], "half", 4), 4);
+	PEER_UNTIL(loop, &p, s->body_n == 4);
+	peer_answer(&p, s, "200", NULL, NULL, "ok", 2, false);
+	peer_idle(loop, &p);
+	assert_int_equal(write_to(&asks[0], "lost", 4), 4);
+	client_end(asks[0].c, NULL);
+	peer_idle(loop, &p);
+	asks[0].take = SIZE_MAX;
+	client_resume(asks[0].c);
+	PEER_UNTIL(loop, &p, asks[0].ends);
+	end_ask(&asks[0]);
+	PEER_UNTIL(loop, &p, s->reset || s->ended);
+	assert_true(s->reset);
+	assert_int_equal(s->body_n, 4);
+	peer_close(&p);
+}
+
 /* ---- what breaks ---- */
 
 static void test_resets(void **state)
@@ -1193,6 +1223,7 @@ int main(void)
 		TEST(test_full_outbox),
 		TEST(test_slow_taker),
 		TEST(test_complete_before_the_loss),
+		TEST(test_complete_before_the_request),
 		TEST(test_resets),
 		TEST(test_malformed),
 		TEST(test_goaway),
