@@ -3,8 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "agent/engine_inner.h"
+#include "base/text.h"
 
 #define LOAD_IDLE_MS 600000	/* an engine unpacking a large layer says nothing meanwhile */
 
@@ -14,21 +16,21 @@ struct image_op {
 	struct link_op op;
 	link_image_fn *done;
 	char id[80], architecture[32];
-	char *tag;			/* load: what it shall be called */
+	struct link_image image;
+	struct link_load load;		/* <tag> is ours */
 	char ref[600];			/* load: what the archive called it */
-	ssize_t (*upload)(void *arg, char *p, size_t n);
 };
 
 static void image_answer(struct link_op *op, const struct link_result *res)
 {
 	struct image_op *i = (struct image_op *)op;
 
-	i->done(op->arg, res, res->rc ? NULL : i->id, res->rc ? NULL : i->architecture);
+	i->done(op->arg, res, res->rc ? NULL : &i->image);
 }
 
 static void image_fini(struct link_op *op)
 {
-	free(((struct image_op *)op)->tag);
+	free((char *)((struct image_op *)op)->load.tag);
 }
 
 static const struct op_kind image_kind = { .size = sizeof(struct image_op),
@@ -52,6 +54,12 @@ static void on_image(void *arg, const struct docker_result *res)
 		if (!rc)
 			rc = slice_copy(json_str(json_get(j, "Architecture"), ""), i->architecture,
 					sizeof(i->architecture));
+		i->image = (struct link_image){
+			.id = i->id,
+			.architecture = i->architecture,
+			.bytes = (uint64_t)MAX(json_int(json_get(j, "Size"), 0), 0),
+			.from_registry = json_len(json_get(j, "RepoDigests")) > 0,
+		};
 		json_free(j);
 	}
 	if (rc || !i->id[0])
@@ -90,7 +98,7 @@ static void on_tagged(void *arg, const struct docker_result *res)
 	if (res->rc)
 		op_fail(&i->op, res);
 	else
-		image_inspect(i, i->tag);
+		image_inspect(i, i->load.tag);
 }
 
 static const struct docker_ops tag_ops = { .done = on_tagged };
@@ -98,13 +106,12 @@ static const struct docker_ops tag_ops = { .done = on_tagged };
 /* "temps/hello:3" is repository temps/hello and tag 3; a port in a registry's name is no tag. */
 static void image_tag(struct image_op *i)
 {
-	const char *colon = strrchr(i->tag, ':'), *slash = strrchr(i->tag, '/');
-	size_t repo =
-		colon && (!slash || colon > slash) ? (size_t)(colon - i->tag) : strlen(i->tag);
-	const char *tag = i->tag[repo] ? i->tag + repo + 1 : "latest";
+	const char *name = i->load.tag, *colon = strrchr(name, ':'), *slash = strrchr(name, '/');
+	size_t repo = colon && (!slash || colon > slash) ? (size_t)(colon - name) : strlen(name);
+	const char *tag = name[repo] ? name + repo + 1 : "latest";
 
 	op_call(&i->op, &tag_ops, &(struct docker_request){ .method = "POST" },
-		"/images/%s/tag?repo=%.*s&tag=%s", i->ref, (int)repo, i->tag, tag);
+		"/images/%s/tag?repo=%.*s&tag=%s", i->ref, (int)repo, name, tag);
 }
 
 /* "Loaded image: name:tag" or "Loaded image ID: sha256:…" */
@@ -157,27 +164,79 @@ static ssize_t on_upload(void *arg, char *p, size_t n)
 {
 	struct image_op *i = arg;
 
-	return i->upload(i->op.arg, p, n);
+	return i->load.upload(i->op.arg, p, n);
 }
 
 static const struct docker_ops load_ops = { .upload = on_upload, .done = on_loaded };
 
-struct link_op *engine_image_load(struct link *l, const char *tag,
-				  ssize_t (*upload)(void *arg, char *p, size_t n),
-				  link_image_fn *done, void *arg)
+static void image_load(struct image_op *i)
+{
+	op_call(&i->op, &load_ops,
+		&(struct docker_request){ .method = "POST", .idle_timeout_ms = LOAD_IDLE_MS },
+		"/images/load?quiet=1");
+}
+
+/* Free for the engine's images; UINT64_MAX where it cannot be seen from here. */
+static uint64_t free_bytes(const char *root)
+{
+	struct statvfs fs;
+
+	if (!*root || statvfs(root, &fs))
+		return UINT64_MAX;
+	return (uint64_t)fs.f_bavail * fs.f_frsize;
+}
+
+static void on_root(void *arg, const struct docker_result *res)
+{
+	struct image_op *i = arg;
+	char root[1024] = "", need[32], have[32], text[256];
+	uint64_t room;
+	struct json *j;
+
+	i->op.call = NULL;
+	if (res->rc) {
+		op_fail(&i->op, res);
+		return;
+	}
+	if (!json_parse(&j, res->body, NULL)) {
+		if (slice_copy(json_str(json_get(j, "DockerRootDir"), ""), root, sizeof(root)))
+			root[0] = '\0';
+		json_free(j);
+	}
+	room = free_bytes(root);
+	if (room >= i->load.bytes) {
+		image_load(i);
+		return;
+	}
+	text_size(i->load.bytes, need);
+	text_size(room, have);
+	snprintf(text, sizeof(text), "it takes %s, and only %s is free in %.100s on that node",
+		 need, have, root);
+	op_finish(&i->op, &(struct link_result){ .rc = -ENOSPC, .error = text });
+}
+
+static const struct docker_ops root_ops = { .done = on_root };
+
+/* An engine at the other end of a socket file is on this machine, and so is its disk. */
+static bool sees_disk(const struct image_op *i)
+{
+	return strncmp(docker_host(i->op.engine->docker), "unix:", 5) == 0;
+}
+
+struct link_op *engine_image_load(struct link *l, const struct link_load *load, link_image_fn *done,
+				  void *arg)
 {
 	struct image_op *i = op_new(CONTAINER_OF(l, struct engine, base), &image_kind, arg);
 
 	i->done = done;
-	i->upload = upload;
-	i->tag = xstrdup(tag);
-	if (op_is_image_ref(tag))
-		op_call(&i->op, &load_ops,
-			&(struct docker_request){ .method = "POST",
-						  .idle_timeout_ms = LOAD_IDLE_MS },
-			"/images/load?quiet=1");
+	i->load = *load;
+	i->load.tag = xstrdup(load->tag);
+	if (!op_is_image_ref(load->tag))
+		op_refuse(&i->op, -EINVAL, "\"%.64s\" cannot name an image", load->tag);
+	else if (load->bytes && sees_disk(i))
+		op_call(&i->op, &root_ops, &(struct docker_request){ .method = "GET" }, "/info");
 	else
-		op_refuse(&i->op, -EINVAL, "\"%.64s\" cannot name an image", tag);
+		image_load(i);
 	return &i->op;
 }
 

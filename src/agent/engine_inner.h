@@ -84,8 +84,7 @@ struct link_op *engine_image_inspect(struct link *l, const char *ref, link_image
 struct link_op *engine_image_pull(struct link *l, const char *ref, const char *registry_auth, const struct link_stream *s,
 				  void *arg);
 struct link_op *engine_image_save(struct link *l, const char *ref, const struct link_stream *s, void *arg);
-struct link_op *engine_image_load(struct link *l, const char *tag, ssize_t (*upload)(void *arg, char *p, size_t n),
-				  link_image_fn *done, void *arg);
+struct link_op *engine_image_load(struct link *l, const struct link_load *load, link_image_fn *done, void *arg);
 struct link_op *engine_events(struct link *l, const struct link_stream *s, void *arg);
 
 #endif

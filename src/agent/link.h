@@ -15,7 +15,8 @@ struct link_op;		/* a running operation */
 
 struct link_result {
 	int rc;			/* 0; -ENOENT: no such container or image; -EEXIST: name taken; -EADDRINUSE: port or address taken; -EINVAL: the node refused the request; -ECOMM: transport
-				 * failed (the node, its agent or engine cannot be reached; counts as a signal); -EIO: the engine failed; -EBUSY: later; -ETIMEDOUT */
+				 * failed (the node, its agent or engine cannot be reached; counts as a signal); -EIO: the engine failed; -EBUSY: later; -ETIMEDOUT;
+				 * -ENOSPC: an image is larger than what is free on its disk */
 	const char *error;	/* for people, when rc != 0 */
 	bool maybe_done;	/* transport failed after sending: ask before repeating */
 };
@@ -24,8 +25,21 @@ typedef void link_done_fn(void *arg, const struct link_result *res);
 typedef void link_deploy_fn(void *arg, const struct link_result *res, const struct wire_deployed *d);
 typedef void link_info_fn(void *arg, const struct link_result *res, const struct wire_container *c);
 typedef void link_list_fn(void *arg, const struct link_result *res, const struct wire_container *list, size_t n);
-/* <id> is the image's content id (sha256:…), <architecture> "amd64", …; -ENOENT: not there. */
-typedef void link_image_fn(void *arg, const struct link_result *res, const char *id, const char *architecture);
+
+struct link_image {
+	const char *id;			/* of its content: "sha256:…" */
+	const char *architecture;	/* "amd64", …; "": not told */
+	uint64_t bytes;			/* of its layers, unpacked; 0: not told */
+	bool from_registry;		/* some registry has it: it was pulled or pushed */
+};
+/* <image> is NULL unless res->rc is 0; -ENOENT: not there. */
+typedef void link_image_fn(void *arg, const struct link_result *res, const struct link_image *image);
+
+struct link_load {		/* an archive with one image, on its way to a node */
+	const char *tag;		/* what it shall be called there; copied */
+	uint64_t bytes;			/* about how much room it takes: refused with -ENOSPC when there is less; 0: not known */
+	ssize_t (*upload)(void *arg, char *p, size_t n);	/* as in rpc_ops; link_resume() after -EAGAIN */
+};
 
 struct link_stream {		/* callbacks of an operation that streams */
 	size_t (*data)(void *arg, const char *p, size_t n);	/* taken; less pauses until link_resume() */
@@ -54,10 +68,8 @@ struct link_ops {
 	struct link_op *(*image_pull)(struct link *l, const char *ref, const char *registry_auth, const struct link_stream *s, void *arg);
 	/* The image as an archive, piece by piece; NULL where it cannot be had (direct). */
 	struct link_op *(*image_save)(struct link *l, const char *ref, const struct link_stream *s, void *arg);
-	/* Takes an archive with one image and calls it <tag>; <upload> as in rpc_ops, link_resume() after -EAGAIN. <id> as above, <architecture> may
-	 * be "". -EBUSY: another one is on its way. */
-	struct link_op *(*image_load)(struct link *l, const char *tag, ssize_t (*upload)(void *arg, char *p, size_t n), link_image_fn *done,
-				      void *arg);
+	/* Only the id is told for certain. -EBUSY: another one is on its way. A transfer that breaks off leaves nothing behind. */
+	struct link_op *(*image_load)(struct link *l, const struct link_load *load, link_image_fn *done, void *arg);
 	/* Container changes of this cluster and node as they happen: wire_event lines, an empty line at least every 5 s. Runs until cancelled or the stream breaks. */
 	struct link_op *(*events)(struct link *l, const struct link_stream *s, void *arg);
 	void (*resume)(struct link_op *op);

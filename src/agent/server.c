@@ -343,15 +343,13 @@ static void serve_stats(struct api_request *r)
 
 /* --- images, health --- */
 
-static void on_exists(void *arg, const struct link_result *res, const char *id,
-		      const char *architecture)
+static void on_exists(void *arg, const struct link_result *res, const struct link_image *image)
 {
 	struct call *c = arg;
 	struct json_out o;
 	struct buf body;
 
-	(void)id;
-	(void)architecture;
+	(void)image;
 	if (res->rc != -ENOENT && call_failed(c, res))
 		return;
 	c->op = NULL;
@@ -360,8 +358,7 @@ static void on_exists(void *arg, const struct link_result *res, const char *id,
 	answer_end(c->r, &o, &body);
 }
 
-static void on_inspected(void *arg, const struct link_result *res, const char *id,
-			 const char *architecture)
+static void on_inspected(void *arg, const struct link_result *res, const struct link_image *image)
 {
 	struct call *c = arg;
 	struct json_out o;
@@ -371,8 +368,10 @@ static void on_inspected(void *arg, const struct link_result *res, const char *i
 		return;
 	answer_begin(&o, &body);
 	json_obj(&o, "data");
-	json_put_str(&o, "id", id);
-	json_put_str(&o, "architecture", architecture);
+	json_put_str(&o, "id", image->id);
+	json_put_str(&o, "architecture", image->architecture);
+	json_put_int(&o, "bytes", (int64_t)image->bytes);
+	json_put_bool(&o, "from_registry", image->from_registry);
 	json_obj_end(&o);
 	answer_end(c->r, &o, &body);
 }

@@ -13,9 +13,10 @@
  *   GET    /agent/containers/{id}/logs     ?follow=&tail=N|all&since=RFC 3339 or unix seconds&timestamps= → text/plain as it comes; with
  *                                          "Accept: application/json" one string in an envelope (without follow)
  *   GET    /agent/images/{name}/exists     → bool
- *   GET    /agent/images/{name}/inspect    → {"id","architecture"}, or 404
+ *   GET    /agent/images/{name}/inspect    → {"id","architecture","bytes","from_registry"}, or 404
  *   POST   /agent/images/pull              {"image","registry_auth"?: {…}} → application/x-ndjson of wire_pull lines, status 200 even when it fails later
- *   POST   /agent/images/import            a `docker save` archive as the body, header "x-image-tag" → {"id","architecture"}
+ *   POST   /agent/images/import            a `docker save` archive as the body, headers "x-image-tag" and perhaps "x-image-bytes", the room it takes → its id;
+ *                                          429 while another one comes, 507 when there is less room
  *   GET    /agent/events                   → application/x-ndjson of wire_event lines, an empty line at least every 5 s
  *   GET    /agent/health                   → wire_capacity with running_containers, docker_ok
  */

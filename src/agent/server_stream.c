@@ -400,27 +400,31 @@ static ssize_t on_import_upload(void *arg, char *p, size_t n)
 	return (ssize_t)n;
 }
 
-static void on_imported(void *arg, const struct link_result *res, const char *id,
-			const char *architecture)
+static void on_imported(void *arg, const struct link_result *res, const struct link_image *image)
 {
 	struct import_call *i = arg;
 
-	(void)architecture;
 	if (call_failed(&i->call, res))
 		return;
-	log_info("imported image %s", id);
-	call_answer_text(i->call.r, id);
+	log_info("imported image %s", image->id);
+	call_answer_text(i->call.r, image->id);
 }
 
 void serve_import(struct api_request *r)
 {
 	struct agent_server *s = r->app;
 	const struct field *tag = head_find(&r->x->req, SLICE("x-image-tag"));
+	const struct field *bytes = head_find(&r->x->req, SLICE("x-image-bytes"));
+	struct link_load load = { .upload = on_import_upload };
 	struct import_call *i;
 	char *name;
 
 	if (!tag || !tag->value.n) {
 		call_error(r, 400, "Missing required x-image-tag header");
+		return;
+	}
+	if (bytes && slice_u64(bytes->value, &load.bytes)) {
+		call_error(r, 400, "header x-image-bytes is no number");
 		return;
 	}
 	if (s->importing) {
@@ -433,7 +437,7 @@ void serve_import(struct api_request *r)
 	s->importing = true;
 	r->on_body = on_import_body;
 	r->on_body_end = on_import_end;
-	name = slice_dup(tag->value);
-	i->call.op = s->link->ops->image_load(s->link, name, on_import_upload, on_imported, i);
+	load.tag = name = slice_dup(tag->value);
+	i->call.op = s->link->ops->image_load(s->link, &load, on_imported, i);
 	free(name);
 }

@@ -375,8 +375,7 @@ static const struct {
 } statuses[] = {
 	{ 0, 200 },	       { -EINVAL, 400 }, { -EACCES, 401 },    { -ENOENT, 404 },
 	{ -EEXIST, 409 },      { -EBUSY, 429 },	 { -EIO, 500 },	      { -ECOMM, 503 },
-	{ -ETIMEDOUT, 504 },
-	{ -EADDRINUSE, 423 },
+	{ -ETIMEDOUT, 504 },   { -EADDRINUSE, 423 }, { -ENOSPC, 507 },
 	/* Only this way round. */
 	{ -EACCES, 403 },      { -EINVAL, 413 }, { -EINVAL, 415 },    { -EINVAL, 422 },
 };

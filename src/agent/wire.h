@@ -130,7 +130,7 @@ void wire_envelope_error(struct json_out *o, const char *error);
 int wire_envelope_parse(struct json **doc, const struct json **data, struct slice body, struct err *err) MUST_CHECK;
 
 /* The same errors on both ends: link_result.rc as an HTTP status of the agent, and back (200-299 give 0). -ENOENT 404, -EEXIST 409, -EADDRINUSE 423, -EBUSY 429, -EINVAL 400,
- * -ECOMM 503 (its engine cannot be reached), -ETIMEDOUT 504, -EACCES 401, everything else 500 and -EIO. */
+ * -ECOMM 503 (its engine cannot be reached), -ETIMEDOUT 504, -ENOSPC 507, -EACCES 401, everything else 500 and -EIO. */
 unsigned wire_status(int rc);
 int wire_rc(unsigned status);
 

@@ -153,4 +153,8 @@ void table_str(struct table *t, const struct json *item, const char *name);
 void table_int(struct table *t, const struct json *item, const char *name);
 void table_age(struct table *t, const struct json *item, const char *name);
 
+/* What a replica's "image" in the API says, in words; "" when there is nothing to say. <coarse>: in steps that are worth a
+ * line each. */
+void cli_image_text(const struct json *image, bool coarse, char *out, size_t size);
+
 #endif

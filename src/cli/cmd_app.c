@@ -52,6 +52,8 @@ static int app_list(struct cli *c, int argc, char **argv, const char *tail, cons
 
 static void replica_row(struct table *t, const struct json *r)
 {
+	char image[256];
+
 	table_str(t, r, "name");
 	table_int(t, r, "release");
 	table_str(t, r, "node");
@@ -60,7 +62,8 @@ static void replica_row(struct table *t, const struct json *r)
 	table_int(t, r, "restarts");
 	table_int(t, r, "in_flight");
 	table_age(t, r, "started_at");
-	table_str(t, r, "reason");
+	cli_image_text(json_get(r, "image"), false, image, sizeof(image));
+	table_cell(t, image[0] ? image : json_cstr(json_get(r, "reason"), ""));
 }
 
 static int ps(struct cli *c, int argc, char **argv)

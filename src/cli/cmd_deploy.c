@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -133,9 +135,17 @@ static int put_request(const struct cli *c, const struct deploy_args *a, struct 
 
 /* One line for what the rollout is doing, redrawn on a terminal, printed when it changes elsewhere. */
 struct progress {
-	char last[160];
+	char last[512];
 	bool tty;
 };
+
+/* What is longer than a line cannot be drawn over. */
+static int screen_columns(void)
+{
+	struct winsize size;
+
+	return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) || !size.ws_col ? 80 : size.ws_col;
+}
 
 static void show_progress(struct progress *p, const char *text)
 {
@@ -143,7 +153,7 @@ static void show_progress(struct progress *p, const char *text)
 		return;
 	snprintf(p->last, sizeof(p->last), "%s", text);
 	if (p->tty)
-		fprintf(stderr, "\r\033[K%s", text);
+		fprintf(stderr, "\r\033[K%.*s", screen_columns() - 1, text);
 	else
 		fprintf(stderr, "%s\n", text);
 	fflush(stderr);
@@ -170,6 +180,20 @@ static void count_states(const struct json *items, int64_t release, struct buf *
 		}
 		if (n)
 			buf_printf(text, ", %zu %s", n, states[s]);
+	}
+}
+
+/* Of each node that gets the image. */
+static void add_images(const struct json *items, int64_t release, bool tty, struct buf *text)
+{
+	char image[256];
+
+	for (size_t i = 0; i < json_len(items); i++) {
+		const struct json *r = json_at(items, i);
+
+		cli_image_text(json_get(r, "image"), !tty, image, sizeof(image));
+		if (image[0] && json_int(json_get(r, "release"), 0) == release)
+			buf_printf(text, "; %s: %s", json_cstr(json_get(r, "node"), "?"), image);
 	}
 }
 
@@ -238,6 +262,7 @@ static int follow(struct cli *c, const char *app, const char *esc, int64_t relea
 			buf_init(&text, 0);
 			buf_printf(&text, "release %lld: %s", (long long)release, status);
 			count_states(json_get(list, "items"), release, &text);
+			add_images(json_get(list, "items"), release, p.tty, &text);
 			show_progress(&p, text.data);
 			buf_fini(&text);
 		}

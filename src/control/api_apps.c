@@ -194,6 +194,23 @@ void api_app_release(struct api_request *r)
 	api_answer_send(&a, r, 200);
 }
 
+/* null, or where the image is that the replica waits for. */
+static void put_image(struct json_out *o, const struct control *c, const struct replica *rep)
+{
+	struct image_progress p;
+
+	if (!deployer_image(c->deployer, rep, &p)) {
+		json_put_null(o, "image");
+		return;
+	}
+	json_obj(o, "image");
+	json_put_str(o, "phase", p.phase);
+	put_text(o, "detail", p.detail);
+	json_put_int(o, "sent_bytes", (int64_t)p.sent_bytes);
+	json_put_int(o, "total_bytes", (int64_t)p.total_bytes);
+	json_obj_end(o);
+}
+
 static void put_replica(struct json_out *o, const struct control *c, const struct replica *rep)
 {
 	struct endpoint_view v = { 0 };
@@ -218,6 +235,7 @@ static void put_replica(struct json_out *o, const struct control *c, const struc
 	json_put_int(o, "restarts", rep->restarts);
 	json_put_int(o, "in_flight", v.in_flight);
 	json_put_int(o, "requests", (int64_t)v.requests);
+	put_image(o, c, rep);
 	json_obj_end(o);
 }
 

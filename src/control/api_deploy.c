@@ -303,14 +303,12 @@ static void deploy_step(struct deploy *d, const char *image_id)
 	deployer_step(cmd->control->deployer, &e);
 }
 
-static void on_resolved(void *arg, const struct link_result *res, const char *id,
-			const char *architecture)
+static void on_resolved(void *arg, const struct link_result *res, const struct link_image *image)
 {
 	struct deploy *d = arg;
 
-	(void)architecture;
 	d->op = NULL;
-	deploy_step(d, res->rc ? NULL : id);
+	deploy_step(d, res->rc ? NULL : image->id);
 }
 
 /* This machine's engine, if it runs what is asked for already: a tag may mean another image by now

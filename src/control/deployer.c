@@ -209,6 +209,11 @@ struct deployer_stats deployer_stats(const struct deployer *d)
 	return s;
 }
 
+bool deployer_image(const struct deployer *d, const struct replica *r, struct image_progress *out)
+{
+	return r->op_seq && effects_image(d->effects, r->op_seq, out);
+}
+
 void deployer_drop_node(struct deployer *d, int64_t node_id)
 {
 	effects_drop_node(d->effects, node_id);

@@ -6,6 +6,7 @@
 #define TEMPS_CONTROL_DEPLOYER_H
 
 #include "control/dataplane.h"
+#include "control/images.h"
 #include "sched/cluster.h"
 
 struct control;
@@ -50,6 +51,9 @@ void deployer_drop_node(struct deployer *d, int64_t node_id);
 
 /* What the data path sees, for dataplane_create() with the struct control as argument. */
 extern const struct dataplane_reports deployer_data_reports;
+
+/* Where the image is that a replica waits for; false: it waits for none. */
+bool deployer_image(const struct deployer *d, const struct replica *r, struct image_progress *out);
 
 struct deployer_stats {
 	uint64_t steps, batches, failures;

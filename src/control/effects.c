@@ -16,10 +16,12 @@
 #include "control/registry.h"
 #include "proxy/policy.h"
 #include "proxy/probe.h"
+#include "reactor/deadline.h"
 
 #define LOG_TAIL_MAX_BYTES 16384
 #define PROBE_INTERVAL_MS 250
 #define PROBE_INTERVAL_MAX_MS 5000
+#define SWEEP_MS 1000 /* images that nobody waits for any more are looked for */
 
 struct job {
 	struct list link;
@@ -44,6 +46,8 @@ struct effects {
 	struct list jobs;
 	struct map by_seq;
 	uint32_t running;
+	struct images *images;
+	struct deadline sweep;	/* while images are on their way */
 };
 
 void container_started(uint64_t started_at_ms, char *out)
@@ -89,6 +93,8 @@ void container_info_from(struct container_info *out, const struct wire_container
 	};
 }
 
+static void on_sweep(void *arg);
+
 struct effects *effects_create(struct control *c)
 {
 	struct effects *fx = xcalloc(1, sizeof(*fx));
@@ -98,6 +104,8 @@ struct effects *effects_create(struct control *c)
 	list_init(&fx->jobs);
 	hash_key_random(&key);
 	map_init(&fx->by_seq, &key);
+	fx->images = images_create(c->loop);
+	deadline_init(&fx->sweep, c->loop, on_sweep, fx);
 	return fx;
 }
 
@@ -286,6 +294,8 @@ void effects_destroy(struct effects *fx)
 	if (!fx)
 		return;
 	effects_cancel_all(fx);
+	images_destroy(fx->images);
+	deadline_stop(&fx->sweep);
 	map_fini(&fx->by_seq);
 	free(fx);
 }
@@ -415,21 +425,63 @@ static void run_create(struct job *j, const struct effect_create *e)
 	free(command);
 }
 
+/* ---- images ---- */
+
+/* A newer deploy may have come, or the app may be gone: nobody will take the answer. */
+static bool is_awaited(const struct job *j)
+{
+	const struct app *a = cluster_app(deployer_cluster(j->fx->control->deployer), j->app);
+
+	if (!a)
+		return false;
+	LIST_FOR_EACH(r, &a->replicas, struct replica, link)
+		if (r->n == j->replica)
+			return r->op_seq == j->seq;
+	return false;
+}
+
+static void on_sweep(void *arg)
+{
+	struct effects *fx = arg;
+
+	LIST_FOR_EACH_SAFE(j, &fx->jobs, struct job, link) {
+		if (!j->image)
+			continue;
+		deadline_set(&fx->sweep, SWEEP_MS);
+		if (is_awaited(j))
+			continue;
+		job_stop(j);
+		job_free(j);
+	}
+}
+
+bool effects_image(const struct effects *fx, uint64_t seq, struct image_progress *out)
+{
+	const struct job *j = map_get(&fx->by_seq, seq_key(&seq));
+
+	if (!j || !j->image)
+		return false;
+	*out = image_ensure_progress(j->image);
+	return true;
+}
+
 static void run_image(struct job *j, const struct effect_image *e)
 {
 	struct control *c = j->fx->control;
+	const struct node *n = cluster_node(deployer_cluster(c->deployer), e->node_id);
 	struct link *here = links_get(c->links, NODE_LOCAL_ID);
 	char *auth = registry_auth(c, e->image);
 	char *tag = xasprintf("temps/%s:%u", e->op.app, e->release);
-	struct image_ask ask = { .loop = c->loop,
-				 .via = j->via,
+	struct image_ask ask = { .via = j->via,
 				 .source = here == j->via ? NULL : here,
 				 .image = e->image,
 				 .image_id = e->image_id,
 				 .registry_auth = auth,
-				 .tag = tag };
+				 .tag = tag,
+				 .architecture = n ? n->architecture : "" };
 
-	j->image = image_ensure_begin(&ask, on_image, j);
+	j->image = image_ensure_begin(j->fx->images, &ask, on_image, j);
+	deadline_set(&j->fx->sweep, SWEEP_MS);
 	free(tag);
 	registry_auth_free(auth);
 }

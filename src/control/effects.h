@@ -4,6 +4,7 @@
 #define TEMPS_CONTROL_EFFECTS_H
 
 #include "agent/wire.h"
+#include "control/images.h"
 #include "sched/batch.h"
 
 struct control;
@@ -19,6 +20,8 @@ void effects_drop_node(struct effects *fx, int64_t node_id);
 /* Ends everything without an event. */
 void effects_cancel_all(struct effects *fx);
 uint32_t effects_running(const struct effects *fx);
+/* Where the image is that operation <seq> waits for; false: none is on its way. */
+bool effects_image(const struct effects *fx, uint64_t seq, struct image_progress *out);
 
 /* A container as the domain wants it; <started> (32 bytes) is where its start time is written.
  * Borrows from <w>. */

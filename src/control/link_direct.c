@@ -3,6 +3,7 @@
 #include "control/link_direct.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -42,7 +43,7 @@ struct link_op {
 	} done;
 	struct link_stream stream;	/* KIND_STREAM, KIND_PULL */
 	ssize_t (*upload)(void *arg, char *p, size_t n); /* of an image; else NULL */
-	char *tag_line;			/* its header line */
+	char *tag_line, *bytes_line;	/* its header lines; the second may be NULL */
 	void *arg;
 	bool ended;			/* cancelled, or about to give its last callback */
 	int status;			/* of a stream's head */
@@ -58,6 +59,7 @@ static void op_free(void *arg)
 
 	buf_fini(&op->text);
 	free(op->tag_line);
+	free(op->bytes_line);
 	free(op);
 }
 
@@ -87,7 +89,7 @@ static void give_error(struct link_op *op, const struct link_result *res)
 		op->done.list(op->arg, res, NULL, 0);
 		break;
 	case KIND_IMAGE:
-		op->done.image(op->arg, res, NULL, NULL);
+		op->done.image(op->arg, res, NULL);
 		break;
 	case KIND_STREAM:
 	case KIND_PULL:
@@ -135,6 +137,19 @@ static void give_list(struct link_op *op, const struct json *data, struct link_r
 	free(list);
 }
 
+static void give_image(struct link_op *op, const struct json *data, const struct link_result *ok)
+{
+	/* An import is answered with the id alone. */
+	struct link_image image = {
+		.id = json_cstr(op->upload ? data : json_get(data, "id"), ""),
+		.architecture = json_cstr(json_get(data, "architecture"), ""),
+		.bytes = (uint64_t)MAX(json_int(json_get(data, "bytes"), 0), 0),
+		.from_registry = json_bool(json_get(data, "from_registry"), false),
+	};
+
+	op->done.image(op->arg, ok, &image);
+}
+
 static void give_data(struct link_op *op, const struct json *data)
 {
 	struct link_result ok = { 0 };
@@ -151,9 +166,7 @@ static void give_data(struct link_op *op, const struct json *data)
 		give_list(op, data, &ok, &err);
 		break;
 	case KIND_IMAGE:
-		/* An import is answered with the id alone. */
-		op->done.image(op->arg, &ok, json_cstr(op->upload ? data : json_get(data, "id"), ""),
-			       json_cstr(json_get(data, "architecture"), ""));
+		give_image(op, data, &ok);
 		break;
 	default:
 		op->done.plain(op->arg, &ok);
@@ -352,7 +365,7 @@ static void op_begin(struct link_op *op, const char *method, char *take_path, st
 				  take_body    ? "Content-Type: application/json"
 				  : op->upload ? "Content-Type: application/x-tar"
 					       : NULL,
-				  op->tag_line, NULL };
+				  op->tag_line, op->bytes_line, NULL };
 	const struct rpc_ops *ops = op->upload ? &upload_ops : &call_ops;
 	struct rpc_target to = { .ca_pem = d->config.ca_pem };
 	struct rpc_request req = {
@@ -523,15 +536,16 @@ static struct link_op *direct_image_pull(struct link *l, const char *ref, const 
 	return op;
 }
 
-static struct link_op *direct_image_load(struct link *l, const char *tag,
-					 ssize_t (*upload)(void *arg, char *p, size_t n),
+static struct link_op *direct_image_load(struct link *l, const struct link_load *load,
 					 link_image_fn *done, void *arg)
 {
 	struct link_op *op = op_new(l, KIND_IMAGE, arg);
 
 	op->done.image = done;
-	op->upload = upload;
-	op->tag_line = xasprintf("x-image-tag: %s", tag);
+	op->upload = load->upload;
+	op->tag_line = xasprintf("x-image-tag: %s", load->tag);
+	if (load->bytes)
+		op->bytes_line = xasprintf("x-image-bytes: %" PRIu64, load->bytes);
 	op_begin(op, "POST", xstrdup("/agent/images/import"), NULL, PULL_IDLE_MS);
 	return op;
 }

@@ -11,16 +11,21 @@
 #include "reactor/crypto.h"
 #include "reactor/seal.h"
 
-void registry_server(const char *image, char *out)
+bool registry_is_named(const char *image)
 {
 	const char *slash = strchr(image, '/');
 	size_t n = slash ? (size_t)(slash - image) : 0;
 
 	/* Docker's rule: the first part is a server when it looks like one. */
-	if (n && n < 256 &&
-	    (memchr(image, '.', n) || memchr(image, ':', n) ||
-	     slice_eq(slice_of(image, n), SLICE("localhost"))))
-		snprintf(out, 256, "%.*s", (int)n, image);
+	return n && n < 256 &&
+	       (memchr(image, '.', n) || memchr(image, ':', n) ||
+		slice_eq(slice_of(image, n), SLICE("localhost")));
+}
+
+void registry_server(const char *image, char *out)
+{
+	if (registry_is_named(image))
+		snprintf(out, 256, "%.*s", (int)strcspn(image, "/"), image);
 	else
 		snprintf(out, 256, "docker.io");
 }

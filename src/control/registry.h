@@ -7,6 +7,8 @@
 
 struct control;
 
+/* Whether an image reference begins with a registry's name. */
+bool registry_is_named(const char *image);
 /* The server part of an image reference: "registry.example.test:5000" of
  * "registry.example.test:5000/team/app:1"; "docker.io" when it names none. <out> takes 256 bytes.
  */

@@ -75,6 +75,9 @@ def test_images(agent, image):
     tar = docker_save(image)
     assert agent("POST", "/agent/images/import", data=tar).status_code == 400
     tag = f"imported-{agent.cluster.id}:1"
+    r = agent("POST", "/agent/images/import", data=tar, headers={"x-image-tag": tag, "x-image-bytes": str(1 << 62)})
+    assert r.status_code == 507 and "it takes 4.0 EiB, and only " in r.json()["error"], r.text
+    assert agent("POST", "/agent/images/import", data=tar, headers={"x-image-tag": tag, "x-image-bytes": "x"}).status_code == 400
     try:
         r = agent("POST", "/agent/images/import", data=tar, headers={"x-image-tag": tag, "Content-Type": "application/x-tar"})
         assert r.status_code == 200, r.text

@@ -1,17 +1,23 @@
 """Pulling from a real registry with credentials, here and on a worker that has an engine of its own."""
 import contextlib
+import io
+import json
 import os
 import pathlib
 import shutil
 import signal
 import socket
 import subprocess
+import tarfile
 import tempfile
+import uuid
 
 import pytest
 import requests
 
-from conftest import Worker, docker, poll
+from conftest import SAMPLE_APP, SANITIZED, TEMPS, Worker, docker, poll
+
+MIB = 1 << 20
 
 
 @pytest.fixture
@@ -132,3 +138,86 @@ def test_an_image_that_only_the_control_plane_has(cluster, second_engine, image)
     assert sorted(r["node"] for r in c.ready_replicas("hello")) == ["local", "worker-1"]
     assert run("image", "inspect", "--format", "{{.Id}}", "temps/hello:1").startswith("sha256:")
     assert c.get().status_code == 200
+
+
+@pytest.fixture
+def big_image(tmp_path):
+    """128 MiB that only this machine's engine has."""
+    tag = f"temps-big:{uuid.uuid4().hex[:10]}"
+    shutil.copy(SAMPLE_APP, tmp_path / "app")
+    with open(tmp_path / "ballast", "wb") as f:
+        f.truncate(128 * MIB)
+    tar = subprocess.Popen(["tar", "-C", tmp_path, "-cf", "-", "app", "ballast"], stdout=subprocess.PIPE)
+    docker("import", "--change", 'ENTRYPOINT ["/app"]', "-", tag, stdin=tar.stdout)
+    assert tar.wait(10) == 0
+    yield tag
+    docker("rmi", "-f", tag, check=False)
+
+
+def peak(process):
+    """The most memory it ever had, in bytes."""
+    status = pathlib.Path(f"/proc/{process.popen.pid}/status").read_text()
+    return int(next(x for x in status.splitlines() if x.startswith("VmHWM:")).split()[1]) * 1024
+
+
+def test_a_large_image_whose_way_breaks_off(cluster, second_engine, big_image):
+    """The agent is killed in the middle: nothing is left of what came, and it is sent again when the agent is back. Neither
+    end ever has more of it in memory than a few blocks."""
+    c, (url, run) = cluster, second_engine
+    w = worker_on(c, url)
+    before = peak(c.process), peak(w.process)
+    engine = int(pathlib.Path(url.removeprefix("unix://")).with_name("pid").read_text())
+    deploy = subprocess.Popen([str(TEMPS), "deploy", "big", "--image", big_image, "--node", "worker-1", "--data-dir", str(c.data)],
+                              stderr=subprocess.PIPE, text=True)
+
+    def sent():
+        image = c.replicas("big")[0]["image"]
+        return image and image["phase"] == "sending" and image["sent_bytes"]
+
+    try:
+        poll("it is on its way", sent, every_s=0)
+        os.kill(engine, signal.SIGSTOP)
+        some = poll("it waits for the engine", lambda: (a := sent()) and a == sent() and a)
+        assert some < 128 * MIB
+        assert f"sending {some / MIB:.1f} MiB of 12" in c.run("ps", "big").stdout
+        w.process.kill()
+    finally:
+        os.kill(engine, signal.SIGCONT)
+    poll("what came is thrown away", lambda: run("images", "-aq") == "")
+    w.start("--docker-host", url)
+    said = deploy.communicate(timeout=60)[1]
+    assert deploy.returncode == 0 and "1 image; worker-1: sending " in said, said
+    ids = docker("image", "inspect", "--format", "{{.Id}}", big_image), run("image", "inspect", "--format", "{{.Id}}", "temps/big:1")
+    assert ids[0] == ids[1]
+    for process, was in zip((c.process, w.process), before):
+        assert peak(process) - was < (64 if SANITIZED else 4) * MIB
+
+
+def foreign(image, tag):
+    """The image once more, said to be for another processor."""
+    saved = tarfile.open(fileobj=io.BytesIO(subprocess.run(["docker", "save", image], check=True, capture_output=True).stdout))
+    manifest = json.load(saved.extractfile("manifest.json"))[0]
+    config = {**json.load(saved.extractfile(manifest["Config"])), "architecture": "arm64"}
+    files = {"config.json": json.dumps(config).encode(), "layer.tar": saved.extractfile(manifest["Layers"][0]).read(),
+             "manifest.json": json.dumps([{"Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"]}]).encode()}
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    subprocess.run(["docker", "load", "-q"], input=out.getvalue(), check=True, capture_output=True)
+
+
+def test_an_image_for_another_processor_is_not_sent(cluster, second_engine, image):
+    c, (url, run) = cluster, second_engine
+    tag = f"temps-foreign:{uuid.uuid4().hex[:10]}"
+    foreign(image, tag)
+    try:
+        worker_on(c, url)
+        for node in ("worker-1", "local"):
+            r = c.deploy("odd", "--node", node, image=tag, replicas=1, check=False)
+            assert r.returncode == 1 and "it is for arm64 processors, and the node's is amd64" in r.stderr, r.stderr
+        assert run("images", "-aq") == ""
+    finally:
+        docker("rmi", tag, check=False)

@@ -106,15 +106,17 @@ static void on_list(void *arg, const struct link_result *res, const struct wire_
 		snprintf(o->text, sizeof(o->text), "%s", list[0].id);
 }
 
-static void on_image(void *arg, const struct link_result *res, const char *id, const char *architecture)
+static void on_image(void *arg, const struct link_result *res, const struct link_image *image)
 {
 	struct outcome *o = arg;
 
 	take(o, res);
 	if (res->rc)
 		return;
-	snprintf(o->text, sizeof(o->text), "%s", id);
-	snprintf(o->more, sizeof(o->more), "%s", architecture);
+	snprintf(o->text, sizeof(o->text), "%s", image->id);
+	snprintf(o->more, sizeof(o->more), "%s", image->architecture);
+	o->number = image->bytes;
+	o->n = image->from_registry;
 }
 
 static void on_network(void *arg, const struct link_result *res, const char *subnet)
@@ -226,12 +228,13 @@ static ssize_t on_upload(void *arg, char *p, size_t n)
 
 static void load_image(void)
 {
+	struct link_load load = { .tag = w.tag, .bytes = 1, .upload = on_upload };
 	struct upload u = { 0 };
 
 	buf_init(&u.bytes, 0);
 	make_archive(&u.bytes);
 	loop_task_init(&u.again, on_again, &u);
-	u.op = w.link->ops->image_load(w.link, w.tag, on_upload, on_image, &u);
+	u.op = w.link->ops->image_load(w.link, &load, on_image, &u);
 	wait_for(&u.out.done);
 	CHECK_STR("load", u.out.error, "");
 	CHECK_INT("load", u.out.rc, 0);
@@ -393,6 +396,8 @@ static void test_images(void **state)
 	w.link->ops->image_inspect(w.link, w.tag, on_image, &o);
 	wait_for(&o.done);
 	CHECK_STR("by tag", o.text, w.image_id);
+	CHECK_INT("its size", o.number > 10000, true);
+	CHECK_INT("made here", o.n, 0);
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		o = (struct outcome){ 0 };
 		w.link->ops->image_inspect(w.link, cases[i].ref, on_image, &o);
@@ -400,6 +405,40 @@ static void test_images(void **state)
 		wait_for(&o.done);
 		CHECK_INT(cases[i].name, o.rc, cases[i].want);
 	}
+}
+
+/* Ends without being asked for a byte. */
+static void test_no_room(void **state)
+{
+	struct link_load load = { .tag = w.tag, .bytes = 1ull << 62, .upload = on_upload };
+	struct upload u = { 0 };
+
+	(void)state;
+	w.link->ops->image_load(w.link, &load, on_image, &u);
+	wait_for(&u.out.done);
+	CHECK_INT("refused", u.out.rc, -ENOSPC);
+	CHECK_INT("says why", strstr(u.out.error, "it takes 4.0 EiB, and only ") != NULL, true);
+	CHECK_INT("not read", u.at, 0);
+}
+
+/* What breaks off in the middle of a layer is an error inside a 200, and leaves no image. */
+static void test_archive_ends_early(void **state)
+{
+	struct link_load load = { .tag = "temps-test/half:1", .upload = on_upload };
+	struct outcome o = { 0 };
+	struct upload u = { .paused = true };
+
+	(void)state;
+	buf_init(&u.bytes, 0);
+	make_archive(&u.bytes);
+	u.bytes.len /= 2;
+	w.link->ops->image_load(w.link, &load, on_image, &u);
+	wait_for(&u.out.done);
+	CHECK_INT("refused", u.out.rc != 0 && u.out.error[0], true);
+	w.link->ops->image_inspect(w.link, load.tag, on_image, &o);
+	wait_for(&o.done);
+	CHECK_INT("not there", o.rc, -ENOENT);
+	buf_fini(&u.bytes);
 }
 
 static void test_pull_fails(void **state)
@@ -675,6 +714,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_state),	    cmocka_unit_test(test_images),
+		cmocka_unit_test(test_no_room),	    cmocka_unit_test(test_archive_ends_early),
 		cmocka_unit_test(test_pull_fails),  cmocka_unit_test(test_life),
 		cmocka_unit_test(test_events_keep_alive), cmocka_unit_test(test_logs),
 		cmocka_unit_test(test_bad_deploys), cmocka_unit_test(test_others),
