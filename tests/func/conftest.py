@@ -219,7 +219,7 @@ class Cluster:
 
     def remove_containers(self):
         for ask in [docker, *(e.docker for e in self.engines.all)] if self.engines else [docker]:
-            ids = ask("ps", "-aq", "--filter", f"label=sh.temps.cluster={self.id}").split()
+            ids = ask("ps", "-aq", "--filter", f"label=sh.temps.cluster={self.id}", check=False).split()
             if ids:
                 ask("rm", "-f", *ids, check=False)
 

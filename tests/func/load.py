@@ -1,9 +1,12 @@
 """Clients that keep asking while a test changes things, and a watch on what containers said before they were gone."""
+import json
+import pathlib
 import subprocess
+import sys
 import threading
 import time
 
-from conftest import docker
+from conftest import docker, poll
 
 
 class Load(threading.Thread):
@@ -81,26 +84,95 @@ class Loads:
             load.join(60)
 
 
-class Watch(threading.Thread):
-    """Follows the log of every container of a cluster, so that their last words are known when they are gone."""
+class Traffic(threading.Thread):
+    """traffic.py at <rate> requests a second: what it counted, and each request that failed or was late."""
 
-    def __init__(self, cluster, directory):
+    def __init__(self, cluster, host, rate):
         super().__init__(daemon=True)
-        self.cluster, self.directory = cluster, directory
-        self.done, self.following = threading.Event(), {}
-        directory.mkdir()
+        self.popen = subprocess.Popen(
+            [sys.executable, str(pathlib.Path(__file__).parent / "traffic.py"), str(cluster.https_port), cluster.ca, host, str(rate)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.last, self.requests = {"counts": {}}, []
 
     def run(self):
-        while not self.done.is_set():
-            for cid in docker("ps", "-q", "--no-trunc", "--filter", f"label=sh.temps.cluster={self.cluster.id}").split():
-                if cid not in self.following:
-                    with open(self.directory / cid, "wb") as f:
-                        self.following[cid] = subprocess.Popen(["docker", "logs", "-f", cid], stdout=f, stderr=subprocess.STDOUT)
-            time.sleep(0.2)
+        for line in self.popen.stdout:
+            line = json.loads(line)
+            if "counts" in line:
+                self.last = line
+            else:
+                self.requests.append(line)
+
+    @property
+    def count(self):
+        return sum(self.last["counts"].values())
+
+    @property
+    def failed(self):
+        return [r for r in self.requests if r["bad"]]
+
+    @property
+    def latest_s(self):
+        """How long over what it takes by itself the slowest took, of all that were answered."""
+        return max((r["over_s"] for r in self.requests if not r["bad"]), default=0.0)
+
+    def __str__(self):
+        return (f"{sum(self.last['counts'].values())} requests at {self.rate:.0f}/s, {len(self.failed)} failed, {len(self.requests)} failed or "
+                f"late by over 0.5 s, the latest by {self.latest_s} s; {dict(self.last['counts'])}")
+
+    def __enter__(self):
+        self.start()
+        poll("traffic flows", lambda: self.count > 0, 20)
+        self.began, self.before = time.monotonic(), self.count
+        return self
+
+    def __exit__(self, *args):
+        """Ends when all are answered."""
+        self.seconds, n = time.monotonic() - self.began, self.count - self.before
+        self.rate = n / self.seconds
+        self.popen.stdin.close()
+        self.join(60)
+        self.popen.kill()
+        assert self.popen.wait(10) is not None and self.last.get("done"), f"traffic.py ended before its time: {self.last}"
+
+
+class Watch(threading.Thread):
+    """Holds what engines keep of the log of every container of a cluster, so that its last words are known when it is gone, and
+    whatever became of its engine meanwhile."""
+
+    def __init__(self, cluster):
+        super().__init__(daemon=True)
+        self.cluster, self.done, self.following, self.others = cluster, threading.Event(), {}, set()
+        self.roots = [pathlib.Path(docker("info", "--format", "{{.DockerRootDir}}"))]
+        self.roots += [e.dir / "data" for e in cluster.engines.all] if cluster.engines else []
+
+    def run(self):
+        while not self.done.wait(0.1):
+            for root in self.roots:
+                for d in (root / "containers").iterdir():
+                    if d not in self.following and d not in self.others:
+                        self.look(d)
+
+    def look(self, directory):
+        try:
+            labels = json.loads((directory / "config.v2.json").read_text())["Config"]["Labels"]
+            if labels.get("sh.temps.cluster") != self.cluster.id:
+                self.others.add(directory)
+            else:
+                self.following[directory] = open(directory / f"{directory.name}-json.log", "rb")
+        except (OSError, ValueError):
+            pass  # it is being made: another time
+
+    def logs(self, ended=False):
+        """{container id: its whole log}; of those only that were removed."""
+        out = {}
+        for d, f in list(self.following.items()):
+            if not ended or not d.exists():
+                f.seek(0)
+                out[d.name] = "".join(json.loads(line)["log"] for line in f.read().splitlines(True) if line.endswith(b"\n"))
+        return out
 
     def ended(self):
-        """{container id: its whole log} of those that have ended."""
-        return {cid: (self.directory / cid).read_text() for cid, p in list(self.following.items()) if p.poll() is not None}
+        return self.logs(ended=True)
 
     def __enter__(self):
         self.start()
@@ -109,6 +181,5 @@ class Watch(threading.Thread):
     def __exit__(self, *args):
         self.done.set()
         self.join(10)
-        for p in self.following.values():
-            p.kill()
-            p.wait(10)
+        for f in self.following.values():
+            f.close()

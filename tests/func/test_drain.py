@@ -21,10 +21,10 @@ def check_last_words(logs):
         assert "stopping" in text and ", 0 connections cut" in text, f"{cid}:\n{text}"
 
 
-def test_deploys_under_mixed_load(cluster, tmp_path):
+def test_deploys_under_mixed_load(cluster):
     c = cluster
     c.worker("worker-1")
-    with Watch(c, tmp_path / "logs") as watch:
+    with Watch(c) as watch:
         c.deploy("hello", replicas=3)
         poll("all are followed", lambda: len(watch.following) == 3)
         with mixed(c) as load:
@@ -40,9 +40,9 @@ def test_deploys_under_mixed_load(cluster, tmp_path):
     assert c.json("status")["front"]["cut"] == 0
 
 
-def test_removal_lets_requests_finish(cluster, tmp_path):
+def test_removal_lets_requests_finish(cluster):
     c = cluster
-    with Watch(c, tmp_path / "logs") as watch:
+    with Watch(c) as watch:
         c.deploy("hello", replicas=2)
         answers = []
         threads = [threading.Thread(target=lambda: answers.append(c.get(path="/slow?ms=2000").status_code)) for _ in range(4)]
