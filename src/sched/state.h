@@ -280,7 +280,7 @@ void inventory_forget(struct node *n);
 /* The node's engine or machine restarted: nothing known about its endpoints holds. */
 void inventory_doubt(struct cluster *c, struct node *n, const char *reason);
 
-/* rollout.c, besides rollout.h */
+/* rollout_settle.c, besides rollout.h */
 /* Everything that an app needs after something moved. */
 void app_settle(struct cluster *c, struct app *a);
 

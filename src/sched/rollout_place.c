@@ -1,0 +1,89 @@
+/* Placing what a release lacks: a node, a number and an address for each replica. */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "sched/state.h"
+
+/* A replica of <rel> on <n> with its address, all of it to be stored before anything is asked of the node. NULL when the node
+ * has no address left. */
+static struct replica *place_one(struct cluster *c, struct release *rel,
+				 const struct placement_ask *ask,
+				 const struct placement_choice *choice)
+{
+	struct node *n = cluster_find_node(c, choice->node->id);
+	struct app *a = rel->app;
+	struct address_pool *pool = rel->spec.port ? n->pool : NULL;
+	struct resources want = spec_resources(&rel->spec);
+	char why[PLACEMENT_TEXT_MAX];
+	struct replica *r;
+	uint32_t slot = 0;
+
+	if (pool && address_take(pool, &slot))
+		return NULL;
+	r = replica_create(c, a, rel, n, a->next_replica++);
+	if (pool) {
+		r->pool = pool;
+		r->slot = slot;
+		r->published = !pool->network;
+		r->port = rel->spec.port;
+		address_text(pool, slot, r->ip, &r->port);
+	}
+	promise_make(r, &want);
+	r->score = score_sum(&choice->score);
+	placement_reason(ask, choice, why);
+	text_replace(&r->placed, why);
+	replica_dirty(c, r);
+	app_dirty(c, a);
+	return r;
+}
+
+bool rollout_place_plan(struct cluster *c, struct release *rel, const struct placement_ask *ask,
+		       const struct placement *plan, struct err *err)
+{
+	for (uint32_t i = 0; i < plan->n; i++) {
+		if (c->replicas_n >= REPLICAS_MAX) {
+			err_say(err, -ENOSPC, "there are %u replicas already", REPLICAS_MAX);
+			return false;
+		}
+		if (!place_one(c, rel, ask, &plan->chosen[i])) {
+			err_say(err, -ENOSPC,
+				"node %s has no free address: they rest %u min after use",
+				plan->chosen[i].node->name, c->config.address_rest_ms / 60000);
+			return false;
+		}
+	}
+	return true;
+}
+
+void rollout_wait_for_nodes(struct cluster *c, struct app *a)
+{
+	if (list_empty(&a->unsettled_link))
+		list_push_back(&c->unsettled, &a->unsettled_link);
+}
+
+void rollout_place_missing(struct cluster *c, struct release *rel, uint32_t missing)
+{
+	struct placement_ask ask = { .app = rel->app->name,
+				     .spec = &rel->spec,
+				     .release = rel,
+				     .n = missing,
+				     .cursor = rel->cursor };
+	struct placement plan;
+	struct err err = { 0 };
+	int rc = placement_plan(c, &ask, &plan, &err);
+
+	if (plan.n && !rollout_place_plan(c, rel, &ask, &plan, &err))
+		rc = -ENOSPC;
+	if (plan.n) {
+		rel->cursor = plan.cursor;
+		release_dirty(c, rel);
+	}
+	if (rc)
+		rollout_wait_for_nodes(c, rel->app);
+	if (rc && !rel->app->short_told) {
+		rel->app->short_told = true;
+		cluster_tell(c, "ReplicasShort", rel->app->name, "app %s lacks replicas: %s",
+			     rel->app->name, err.text);
+	}
+	placement_fini(&plan);
+}
