@@ -27,7 +27,7 @@ struct opt_list {
 };
 
 struct opt {
-	const char *name;	/* without "--"; NULL ends a table */
+	const char *name;	/* without "--"; of one letter: "-f"; NULL ends a table */
 	const char *arg;	/* what the argument is called in the help; NULL for flags */
 	enum opt_kind kind;
 	void *into;

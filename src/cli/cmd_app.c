@@ -136,6 +136,7 @@ static int logs(struct cli *c, int argc, char **argv)
 	const char *replica = NULL;
 	const struct opt opts[] = {
 		{ "follow", NULL, OPT_FLAG, &follow, "go on with new lines", 0, 0, false },
+		{ "f", NULL, OPT_FLAG, &follow, "the same", 0, 0, false },
 		{ "tail", "N", OPT_COUNT, &tail, "only the last N lines of each replica", 0, 1000000, false },
 		{ "since", "TIME", OPT_DURATION, &since_ms, "only lines this young", 0, 0, false },
 		{ "timestamps", NULL, OPT_FLAG, &timestamps, "with the time of each line", 0, 0, false },

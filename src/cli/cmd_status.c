@@ -6,6 +6,9 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 
+#define RETRY_MS 500
+#define RETRIES 120	/* a minute */
+
 static void print_status(const struct json *s)
 {
 	const struct json *store = json_get(s, "store"), *docker = json_get(s, "docker"), *nodes = json_get(s, "nodes");
@@ -46,16 +49,26 @@ static int status(struct cli *c, int argc, char **argv)
 	return code;
 }
 
-static void print_event(const struct json *e)
+/* What a stream of events has told so far. */
+struct events_seen {
+	const struct cli *cli;
+	int64_t last_id;	/* 0: none yet */
+};
+
+static void print_event(struct events_seen *seen, const struct json *e)
 {
-	printf("%s  %-20s %-20s %s\n", json_cstr(json_get(e, "time"), ""), json_cstr(json_get(e, "type"), ""),
-	       json_cstr(json_get(e, "subject"), ""), json_cstr(json_get(e, "text"), ""));
+	seen->last_id = json_int(json_get(e, "id"), seen->last_id);
+	if (seen->cli->globals.json)
+		cli_print_json(e);
+	else
+		printf("%s  %-20s %-20s %s\n", json_cstr(json_get(e, "time"), ""), json_cstr(json_get(e, "type"), ""),
+		       json_cstr(json_get(e, "subject"), ""), json_cstr(json_get(e, "text"), ""));
+	fflush(stdout);
 }
 
 /* A line of a server-sent event stream; "data:" lines carry one event each. */
 static bool on_event_line(void *arg, struct slice text)
 {
-	struct cli *c = arg;
 	struct json *e;
 	struct err err;
 
@@ -64,46 +77,100 @@ static bool on_event_line(void *arg, struct slice text)
 	text = slice_trim(slice_of(text.p + 5, text.n - 5));
 	if (json_parse(&e, text, &err))
 		return true;
-	if (c->globals.json)
-		cli_print_json(e);
-	else
-		print_event(e);
+	print_event(arg, e);
 	json_free(e);
-	fflush(stdout);
 	return true;
 }
 
-static int events(struct cli *c, int argc, char **argv)
+/* Until the control plane answers again. */
+static bool wait_for_plane(struct cli *c)
 {
-	bool follow = false;
-	int64_t limit = 100;
-	const struct opt opts[] = {
-		{ "follow", NULL, OPT_FLAG, &follow, "go on with new ones", 0, 0, false },
-		{ "limit", "N", OPT_COUNT, &limit, "the last N (100)", 1, 10000, false },
-		{ 0 },
-	};
-	const struct json *items;
-	struct json *doc = NULL;
-	char *path;
-	int code = cli_parse(c, argc, argv, opts, 0, 0);
+	for (int i = 0; i < RETRIES; i++) {
+		struct err err;
+		unsigned status;
 
-	if (code >= 0)
-		return code;
-	if (follow)
-		return cli_stream(c, "/api/events", "text/event-stream", on_event_line, c);
-	path = xasprintf("/api/events?limit=%lld", (long long)limit);
-	code = cli_call(c, "GET", path, NULL, &doc);
-	free(path);
-	if (code == EXIT_DONE && c->globals.json) {
-		cli_print_json(doc);
-	} else if (code == EXIT_DONE) {
-		items = json_get(doc, "items");
-		for (size_t i = 0; i < json_len(items); i++)
-			print_event(json_at(items, i));
+		cli_wait(c, RETRY_MS);
+		if (cli_try(c, "GET", "/api/status", NULL, NULL, &status, &err) == EXIT_DONE)
+			return true;
 	}
+	return false;
+}
+
+/* A control plane that restarts ends the stream; it goes on after the last event that was seen. */
+static int follow_events(struct cli *c, struct events_seen *seen, const char *filter)
+{
+	int code;
+
+	do {
+		char *path = xasprintf("/api/events?%s&after=%lld", filter, (long long)seen->last_id);
+
+		code = cli_stream(c, path, "text/event-stream", on_event_line, seen);
+		free(path);
+	} while (wait_for_plane(c));
+	return code == EXIT_DONE ? cli_fail("the control plane ended the stream and does not answer any more") : code;
+}
+
+/* "type=A,B&subject=S" */
+static char *events_filter(const struct opt_list *types, const char *subject)
+{
+	char *joined, *escaped, *out;
+	struct buf b;
+
+	buf_init(&b, 0);
+	for (size_t i = 0; i < types->n; i++)
+		buf_printf(&b, "%s%s", i ? "," : "", types->at[i]);
+	joined = cli_escape(b.data ? b.data : "");
+	escaped = cli_escape(subject ? subject : "");
+	out = xasprintf("type=%s&subject=%s", joined, escaped);
+	buf_fini(&b);
+	free(joined);
+	free(escaped);
+	return out;
+}
+
+static int list_events(struct cli *c, struct events_seen *seen, const char *filter, int64_t limit, bool whole)
+{
+	char *path = xasprintf("/api/events?%s&limit=%lld", filter, (long long)limit);
+	struct json *doc = NULL;
+	int code = cli_call(c, "GET", path, NULL, &doc);
+	const struct json *items = json_get(doc, "items");
+
+	free(path);
+	if (code == EXIT_DONE && whole)
+		cli_print_json(doc);
+	for (size_t i = 0; code == EXIT_DONE && !whole && i < json_len(items); i++)
+		print_event(seen, json_at(items, i));
 	json_free(doc);
 	return code;
 }
 
+static int events(struct cli *c, int argc, char **argv)
+{
+	struct opt_list types = { .n = 0 };
+	const char *subject = NULL;
+	bool follow = false;
+	int64_t limit = 100;
+	const struct opt opts[] = {
+		{ "follow", NULL, OPT_FLAG, &follow, "go on with new ones", 0, 0, false },
+		{ "f", NULL, OPT_FLAG, &follow, "the same", 0, 0, false },
+		{ "limit", "N", OPT_COUNT, &limit, "the last N (100)", 1, 10000, false },
+		{ "type", "TYPE", OPT_LIST, &types, "of this type: NodeOffline", 0, 0, false },
+		{ "subject", "NAME", OPT_TEXT, &subject, "about this node, app or container", 0, 0, false },
+		{ 0 },
+	};
+	struct events_seen seen = { c, 0 };
+	char *filter;
+	int code = cli_parse(c, argc, argv, opts, 0, 0);
+
+	if (code >= 0)
+		return code;
+	filter = events_filter(&types, subject);
+	code = list_events(c, &seen, filter, limit, c->globals.json && !follow);
+	if (code == EXIT_DONE && follow)
+		code = follow_events(c, &seen, filter);
+	free(filter);
+	return code;
+}
+
 const struct command command_status = { "status", "[options]", "Show how the control plane is", status };
-const struct command command_events = { "events", "[--follow] [--limit N]", "Show what happened", events };
+const struct command command_events = { "events", "[options]", "Show what happened", events };

@@ -14,6 +14,7 @@
 #include "cli/cli.h"
 
 #define MAX_OPTS 48
+#define LETTERS_SIZE (2 * MAX_OPTS + 3)
 #define FIRST_VAL 256	/* getopt_long() values of our rows, clear of characters */
 
 int cli_fail(const char *fmt, ...)
@@ -119,12 +120,17 @@ const char *cli_data_dir(const struct cli *c)
 	return path;
 }
 
+static const char *dashes(const struct opt *o)
+{
+	return o->name[1] ? "--" : "-";
+}
+
 static void print_opts(const struct opt *opts)
 {
 	for (const struct opt *o = opts; o->name; o++) {
 		char left[64];
 
-		snprintf(left, sizeof(left), "--%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+		snprintf(left, sizeof(left), "%s%s%s%s", dashes(o), o->name, o->arg ? " " : "", o->arg ? o->arg : "");
 		printf("  %-28s %s%s\n", left, o->help, o->kind == OPT_LIST ? " (may be repeated)" : "");
 	}
 }
@@ -241,19 +247,23 @@ int cli_read_config(struct cli *c, const char *path, const struct opt *opts)
 	return config_read(path, on_config_pair, &t, &err) ? cli_fail("%s", err.text) : -1;
 }
 
-/* Both tables' rows as getopt_long() wants them. */
-static size_t gather(struct option *longs, const struct opt **rows, const struct opt *own, const struct opt *global)
+/* Both tables' rows as getopt_long() wants them: the letters, which <longs> has as well. */
+static void gather(struct option *longs, char letters[LETTERS_SIZE], const struct opt **rows, const struct opt *own,
+		   const struct opt *global)
 {
 	const struct opt *tables[] = { own, global };
 	size_t n = 0;
+
+	letters = stpcpy(letters, ":h");
 
 	for (size_t t = 0; t < ARRAY_LEN(tables); t++)
 		for (const struct opt *o = tables[t]; o && o->name && n < MAX_OPTS; o++, n++) {
 			rows[n] = o;
 			longs[n] = (struct option){ o->name, o->kind != OPT_FLAG, NULL, FIRST_VAL + (int)n };
+			if (!o->name[1])
+				letters = stpcpy(stpcpy(letters, o->name), o->kind == OPT_FLAG ? "" : ":");
 		}
 	longs[n] = (struct option){ 0 };
-	return n;
 }
 
 int cli_parse(struct cli *c, int argc, char **argv, const struct opt *opts, int min, int max)
@@ -269,13 +279,14 @@ int cli_parse(struct cli *c, int argc, char **argv, const struct opt *opts, int 
 	};
 	struct option longs[MAX_OPTS + 1];
 	const struct opt *rows[MAX_OPTS];
+	char letters[LETTERS_SIZE];
 	struct err err;
 	int v, npos;
 
-	gather(longs, rows, opts, global);
+	gather(longs, letters, rows, opts, global);
 	if (c->listing) {
 		for (struct option *o = longs; o->name; o++)
-			printf("--%s\n", o->name);
+			printf("%s%s\n", o->name[1] ? "--" : "-", o->name);
 		return EXIT_DONE;
 	}
 	g->api_url = getenv("TEMPS_API_URL");
@@ -283,16 +294,18 @@ int cli_parse(struct cli *c, int argc, char **argv, const struct opt *opts, int 
 	g->ca_file = getenv("TEMPS_CA_FILE");
 	optind = 1;
 	opterr = 0;
-	while ((v = getopt_long(argc, argv, ":h", longs, NULL)) != -1) {
+	while ((v = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
 		if (v == 'h')
 			return print_help(c, opts, global);
 		if (v == '?')
 			return cli_usage(c, "unknown option '%s'", argv[optind - 1]);
 		if (v == ':')
 			return cli_usage(c, "option '%s' needs an argument", argv[optind - 1]);
+		for (int i = 0; v < FIRST_VAL; i++)
+			v = longs[i].name[0] == v && !longs[i].name[1] ? FIRST_VAL + i : v;
 		c->given |= UINT64_C(1) << (v - FIRST_VAL);
 		if (store(c, rows[v - FIRST_VAL], optarg, &err))
-			return cli_usage(c, "--%s: %s", rows[v - FIRST_VAL]->name, err.text);
+			return cli_usage(c, "%s%s: %s", dashes(rows[v - FIRST_VAL]), rows[v - FIRST_VAL]->name, err.text);
 	}
 	if (g->help)
 		return print_help(c, opts, global);

@@ -21,10 +21,17 @@ struct event_row {
 	char *type, *subject, *text;
 };
 
+/* Which events a reader wants; empty: all. */
+struct filter {
+	char types[512];	/* "NodeOffline,NodeReturned" */
+	char subject[128];
+};
+
 struct listener_slot {
 	struct list link;
 	struct events *events;
 	struct api_request *r;
+	struct filter filter;
 	uint64_t next_id;	/* the next event to tell */
 	struct buf out;		/* what the client has not taken yet: at most one event */
 };
@@ -155,6 +162,16 @@ static const struct event_row *row_at(const struct events *e, uint64_t id)
 	return row->id == id ? row : NULL;
 }
 
+static bool passes(const struct filter *f, const struct event_row *row)
+{
+	struct slice rest = slice_str(f->types);
+	bool wanted = !rest.n;
+
+	while (!wanted && rest.n)
+		wanted = slice_eq(slice_split(rest, ',', &rest), slice_str(row->type));
+	return wanted && (!f->subject[0] || strcmp(f->subject, row->subject) == 0);
+}
+
 /* The next event as server-sent text in <l>->out, or false when there is none. Numbers that a lost
  * commit left out are skipped. */
 static bool format_next(struct listener_slot *l)
@@ -169,7 +186,7 @@ static bool format_next(struct listener_slot *l)
 	while (l->next_id && l->next_id <= e->last_id) {
 		const struct event_row *row = row_at(e, l->next_id++);
 
-		if (!row)
+		if (!row || !passes(&l->filter, row))
 			continue;
 		buf_printf(&l->out, "id: %" PRIu64 "\nevent: %s\ndata: ", row->id, row->type);
 		json_out_init(&o, &l->out);
@@ -236,7 +253,7 @@ void events_end(struct events *e)
 		reply_stream_end(l->r);
 }
 
-static void stream(struct events *e, struct api_request *r, uint64_t after)
+static void stream(struct events *e, struct api_request *r, const struct filter *f, uint64_t after)
 {
 	struct listener_slot *l;
 
@@ -248,6 +265,7 @@ static void stream(struct events *e, struct api_request *r, uint64_t after)
 	l = xcalloc(1, sizeof(*l));
 	l->events = e;
 	l->r = r;
+	l->filter = *f;
 	l->next_id = after + 1;
 	buf_init(&l->out, LINE_MAX_BYTES);
 	list_push_back(&e->listeners, &l->link);
@@ -263,23 +281,35 @@ static void stream(struct events *e, struct api_request *r, uint64_t after)
 	pump(l);
 }
 
-static void list_answer(struct events *e, struct api_request *r, uint64_t after, uint64_t limit)
+/* The first to list: the oldest after <after>, or so that no more than <limit> of the latest come. */
+static uint64_t first_listed(const struct events *e, const struct filter *f, uint64_t after, uint64_t limit)
 {
-	uint64_t first = after			  ? after + 1
-			 : e->last_id + 1 > limit ? e->last_id + 1 - limit
-						  : 1,
-		 n = 0;
+	uint64_t id = e->last_id + 1;
+
+	if (after)
+		return MAX(after + 1, e->first_id);
+	while (id > e->first_id && limit) {
+		const struct event_row *row = row_at(e, --id);
+
+		limit -= row && passes(f, row);
+	}
+	return id;
+}
+
+static void list_answer(struct events *e, struct api_request *r, const struct filter *f, uint64_t after, uint64_t limit)
+{
 	struct json_out o;
 	struct buf b;
+	uint64_t n = 0;
 
 	buf_init(&b, 0);
 	json_out_init(&o, &b);
 	json_obj(&o, NULL);
 	json_arr(&o, "items");
-	for (uint64_t id = MAX(first, e->first_id); id && id <= e->last_id && n < limit; id++) {
+	for (uint64_t id = first_listed(e, f, after, limit); id && id <= e->last_id && n < limit; id++) {
 		const struct event_row *row = row_at(e, id);
 
-		if (row) {
+		if (row && passes(f, row)) {
 			emit_row(&o, row);
 			n++;
 		}
@@ -306,13 +336,30 @@ static int number(struct api_request *r, const char *name, uint64_t max, uint64_
 	return -EINVAL;
 }
 
+/* "" when absent; -EINVAL has been answered. */
+static int text(struct api_request *r, const char *name, char *out, size_t size)
+{
+	char why[96];
+	int rc = api_query(r, name, out, size);
+
+	if (rc == -ENOENT)
+		out[0] = '\0';
+	if (!rc || rc == -ENOENT)
+		return 0;
+	snprintf(why, sizeof(why), "%s: longer than %zu bytes, or not well encoded", name, size - 1);
+	reply_problem(r, 400, "Invalid Query", why);
+	return -EINVAL;
+}
+
 void events_answer(struct events *e, struct api_request *r)
 {
 	const struct field *accept = head_field(&r->x->req, FIELD_ACCEPT);
 	const struct field *last = head_find(&r->x->req, SLICE("last-event-id"));
 	uint64_t after = 0, limit = LIST_DEFAULT;
+	struct filter f;
 
-	if (number(r, "after", UINT64_MAX / 2, &after) || number(r, "limit", EVENTS_MAX, &limit))
+	if (number(r, "after", UINT64_MAX / 2, &after) || number(r, "limit", EVENTS_MAX, &limit) ||
+	    text(r, "type", f.types, sizeof(f.types)) || text(r, "subject", f.subject, sizeof(f.subject)))
 		return;
 	if (accept && memmem(accept->value.p, accept->value.n, "text/event-stream", 17)) {
 		if (last && slice_u64(last->value, &after)) {
@@ -321,8 +368,8 @@ void events_answer(struct events *e, struct api_request *r)
 			return;
 		}
 		/* Without a place to go on from: only what comes from now on. */
-		stream(e, r, after || last ? after : e->last_id);
+		stream(e, r, &f, after || last ? after : e->last_id);
 	} else {
-		list_answer(e, r, after, limit);
+		list_answer(e, r, &f, after, limit);
 	}
 }
