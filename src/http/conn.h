@@ -48,6 +48,9 @@ struct conn_shared {
 	struct head trailers; /* scratch for the length of one body_end() */
 	struct list waiting;  /* those without an exchange in progress, the longest in front */
 	bool draining;	      /* every response says Connection: close */
+	/* And another process has the listeners: who waits between two requests is not cut off, its
+	 * next one is the last. */
+	bool retiring;
 	bool full;	      /* nobody is let in until somebody waits or goes */
 	struct ranges proxy_senders;
 	struct pool proxy_headers;

@@ -522,6 +522,8 @@ static void on_drain(struct conn *conn)
 {
 	struct h1 *c = conn->proto;
 
+	if (c->shared->retiring)
+		return;
 	if (c->state == H1_IDLE || (c->state == H1_HEAD && inbox_len(&c->in) == 0))
 		conn_close(c->conn, NULL);
 	else

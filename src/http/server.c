@@ -31,7 +31,7 @@ struct port {
 	struct listener *listener; /* owned; NULL once draining */
 	struct tls_server *tls;	   /* borrowed; NULL for plain */
 	const void *tag;
-	bool is_unix;
+	bool is_unix, paused;
 };
 
 struct server {
@@ -124,6 +124,16 @@ static void account_close(struct server *s, struct conn_account *counts)
 
 /* ---- connections ---- */
 
+static void port_watch(struct port *p)
+{
+	if (!p->listener)
+		return;
+	if (p->paused || p->server->shared.full)
+		listener_pause(p->listener);
+	else
+		listener_resume(p->listener);
+}
+
 /* With every place taken by somebody who works, the next ones wait in the kernel. */
 static void on_room(struct conn_shared *shared)
 {
@@ -134,14 +144,8 @@ static void on_room(struct conn_shared *shared)
 	if (shared->full == full)
 		return;
 	shared->full = full;
-	LIST_FOR_EACH(p, &s->ports, struct port, link) {
-		if (!p->listener)
-			continue;
-		if (full)
-			listener_pause(p->listener);
-		else
-			listener_resume(p->listener);
-	}
+	LIST_FOR_EACH(p, &s->ports, struct port, link)
+		port_watch(p);
 }
 
 static void on_gone(struct conn *c)
@@ -292,16 +296,65 @@ static void close_ports(struct server *s)
 	}
 }
 
-void server_drain(struct server *s, uint32_t limit_ms, void (*done)(void *arg), void *arg)
+static void drain(struct server *s, bool retiring, uint32_t limit_ms, void (*done)(void *arg),
+		  void *arg)
 {
 	s->drained = done;
 	s->drained_arg = arg;
 	s->shared.draining = true;
+	s->shared.retiring = retiring;
 	close_ports(s);
 	deadline_set(&s->drain_limit, MAX(limit_ms, 1));
 	LIST_FOR_EACH_SAFE(c, &s->conns, struct conn, link)
 		conn_drain(c);
 	loop_later(s->shared.loop, &s->drain_check);
+}
+
+void server_drain(struct server *s, uint32_t limit_ms, void (*done)(void *arg), void *arg)
+{
+	drain(s, false, limit_ms, done, arg);
+}
+
+void server_retire(struct server *s, uint32_t limit_ms, void (*done)(void *arg), void *arg)
+{
+	drain(s, true, limit_ms, done, arg);
+}
+
+/* ---- listeners that two processes have ---- */
+
+size_t server_listeners(const struct server *s, struct server_listener *out, size_t max)
+{
+	size_t n = 0;
+
+	LIST_FOR_EACH(p, &s->ports, struct port, link) {
+		if (p->listener && n < max)
+			out[n++] = (struct server_listener){ listener_fd(p->listener),
+							     p->tls != NULL, p->is_unix };
+	}
+	return n;
+}
+
+void server_pause(struct server *s, bool only_unix)
+{
+	LIST_FOR_EACH(p, &s->ports, struct port, link) {
+		p->paused = !only_unix || p->is_unix;
+		port_watch(p);
+	}
+}
+
+void server_resume(struct server *s)
+{
+	LIST_FOR_EACH(p, &s->ports, struct port, link) {
+		p->paused = false;
+		port_watch(p);
+	}
+}
+
+void server_disown(struct server *s)
+{
+	LIST_FOR_EACH(p, &s->ports, struct port, link)
+		if (p->listener)
+			listener_disown(p->listener);
 }
 
 /* ---- life ---- */
@@ -407,6 +460,18 @@ int server_listen_unix(struct server *s, const char *path, const void *tag, stru
 	p->is_unix = true;
 	return port_add(s, p,
 			listener_open_unix(&p->listener, s->shared.loop, path, on_accept, p, err));
+}
+
+int server_adopt(struct server *s, int take_fd, const char *path, struct tls_server *tls,
+		 const void *tag, struct addr *bound, struct err *err)
+{
+	struct port *p = port_new(s, tls, tag);
+	int rc = listener_adopt(&p->listener, s->shared.loop, take_fd, path, on_accept, p, err);
+
+	p->is_unix = path != NULL;
+	if (rc == 0 && bound)
+		*bound = *listener_addr(p->listener);
+	return port_add(s, p, rc);
 }
 
 static void server_free(void *arg)

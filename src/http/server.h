@@ -62,6 +62,25 @@ int server_listen(struct server *s, const struct addr *at, struct tls_server *tl
 		  struct addr *bound, struct err *err) MUST_CHECK;
 int server_listen_unix(struct server *s, const char *path, const void *tag,
 		       struct err *err) MUST_CHECK;
+/* A listener that another process of ours opened, see listener_adopt(); <path> of a unix socket, else
+ * NULL. Takes the descriptor in any case. */
+int server_adopt(struct server *s, int take_fd, const char *path, struct tls_server *tls,
+		 const void *tag, struct addr *bound, struct err *err) MUST_CHECK;
+/* The listeners in the order in which they came; at most <max>, and how many there are. */
+struct server_listener {
+	int fd; /* borrowed */
+	bool tls, is_unix;
+};
+size_t server_listeners(const struct server *s, struct server_listener *out, size_t max);
+/* Accepts nobody, on unix sockets or everywhere; connections wait in the kernel. */
+void server_pause(struct server *s, bool only_unix);
+void server_resume(struct server *s);
+/* The listeners are another process's: their files stay when they are closed. */
+void server_disown(struct server *s);
+/* Another process has the listeners: as server_drain(), but who waits between two requests keeps its
+ * connection for one more, until it idles out. <limit_ms> as there; may be followed by a
+ * server_drain() with a shorter one. */
+void server_retire(struct server *s, uint32_t limit_ms, void (*done)(void *arg), void *arg);
 /* Stops listening, answers running exchanges with Connection: close, closes idle connections at
  * once; calls <done> when none is left or after <limit_ms>, cutting what remains (counted in
  * stats.aborted). */

@@ -245,6 +245,39 @@ int listener_open_unix(struct listener **out, struct loop *l, const char *path,
 	return 0;
 }
 
+int listener_adopt(struct listener **out, struct loop *l, int take_fd, const char *path,
+		   listener_accept_fn *accept, void *arg, struct err *err)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa), on_len = sizeof(int);
+	struct listener *li;
+	int on = 0;
+
+	if (getsockopt(take_fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &on_len) < 0 || !on ||
+	    getsockname(take_fd, (struct sockaddr *)&sa, &len) < 0) {
+		close(take_fd);
+		return err_say(err, -EINVAL, "descriptor %d does not listen", take_fd);
+	}
+	li = listener_new(l, take_fd, accept, arg);
+	addr_from(&li->at, (struct sockaddr *)&sa, len);
+	if (path)
+		li->unix_path = xstrdup(path);
+	listener_watch(li);
+	*out = li;
+	return 0;
+}
+
+int listener_fd(const struct listener *li)
+{
+	return li->io.fd;
+}
+
+void listener_disown(struct listener *li)
+{
+	free(li->unix_path);
+	li->unix_path = NULL;
+}
+
 const struct addr *listener_addr(const struct listener *li)
 {
 	return &li->at;

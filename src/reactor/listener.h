@@ -20,13 +20,20 @@ int listener_open(struct listener **out, struct loop *l, const struct addr *at,
  * -EADDRINUSE. */
 int listener_open_unix(struct listener **out, struct loop *l, const char *path,
 		       listener_accept_fn *accept, void *arg, struct err *err) MUST_CHECK;
+/* One that another process of ours opened: <fd> listens already, and is that process's as well. <path>:
+ * of a unix socket, else NULL. */
+int listener_adopt(struct listener **out, struct loop *l, int take_fd, const char *path,
+		   listener_accept_fn *accept, void *arg, struct err *err) MUST_CHECK;
+int listener_fd(const struct listener *li);
+/* A unix socket's file stays when the listener is closed: it is another process's now. */
+void listener_disown(struct listener *li);
 /* The bound address, with the port the kernel chose. */
 const struct addr *listener_addr(const struct listener *li);
 /* Stop and go on accepting: used at connection limits and for draining. Connections queue in the
  * kernel meanwhile. */
 void listener_pause(struct listener *li);
 void listener_resume(struct listener *li);
-/* NULL is fine. Removes a unix socket's file. */
+/* NULL is fine. Removes a unix socket's file, unless it was disowned. */
 void listener_close(struct listener *li);
 
 #endif

@@ -115,6 +115,18 @@ static void on_rotation(void *arg)
 	tls_rotate_tickets(arg);
 }
 
+_Static_assert(sizeof(struct tls_ticket_key[2]) == TLS_TICKET_KEYS_BYTES, "what is handed over");
+
+void tls_server_ticket_keys(const struct tls_server *t, uint8_t out[TLS_TICKET_KEYS_BYTES])
+{
+	memcpy(out, t->tickets, TLS_TICKET_KEYS_BYTES);
+}
+
+void tls_server_set_ticket_keys(struct tls_server *t, const uint8_t keys[TLS_TICKET_KEYS_BYTES])
+{
+	memcpy(t->tickets, keys, TLS_TICKET_KEYS_BYTES);
+}
+
 static int use_ticket_key(struct tls_server *t, struct tls_ticket_key *k, const unsigned char *iv,
 			  EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int seal)
 {

@@ -21,6 +21,12 @@ int tls_server_create(struct tls_server **out, struct loop *l, const char *const
 		      tls_pick_fn *pick, void *arg, struct err *err) MUST_CHECK;
 /* Every stream of it must be closed. NULL is fine. */
 void tls_server_destroy(struct tls_server *t);
+/* The keys of session tickets, for a process that goes on with what this one began: a secret, never
+ * to be written to disk. */
+#define TLS_TICKET_KEYS_BYTES 160
+void tls_server_ticket_keys(const struct tls_server *t, uint8_t out[TLS_TICKET_KEYS_BYTES]);
+/* Takes those of another process; the next change of keys is a whole period away. */
+void tls_server_set_ticket_keys(struct tls_server *t, const uint8_t keys[TLS_TICKET_KEYS_BYTES]);
 const struct pool *tls_server_pool(const struct tls_server *t); /* of blocks, for listings */
 
 /* PEM text: the chain leaf first, and the key. Checks that they match. -EINVAL names the cause. */

@@ -281,6 +281,8 @@ void store_reset_failure(struct store *s)
 {
 	struct err err;
 
+	if (s->closing)
+		return;
 	/* A commit that failed half-way may be on disk all the same: go on from what is. */
 	if (s->failed && lmdb_revision(s->db, &s->stats.revision, &err) < 0)
 		log_error("%s", err.text);
@@ -385,17 +387,36 @@ int store_open(struct store **out, struct loop *l, const char *dir, struct err *
 	return 0;
 }
 
+void store_release(struct store *s)
+{
+	s->closing = true;
+	begin_group(s);
+	work_destroy(s->work);	/* a group that ends begins the next one */
+	s->work = NULL;
+	loop_task_cancel(&s->begin);
+	lmdb_close(s->db);
+	s->db = NULL;
+	if (s->lock_fd >= 0)
+		close(s->lock_fd);
+	s->lock_fd = -1;
+}
+
+int store_reopen(struct store *s, struct err *err)
+{
+	int rc = open_all(s, err);
+
+	if (rc)
+		store_release(s);
+	else
+		s->closing = s->failed = false;
+	return rc;
+}
+
 void store_close(struct store *s)
 {
 	if (!s)
 		return;
-	s->closing = true;
-	begin_group(s);
-	work_destroy(s->work);	/* a group that ends begins the next one */
-	loop_task_cancel(&s->begin);
-	lmdb_close(s->db);
-	if (s->lock_fd >= 0)
-		close(s->lock_fd);
+	store_release(s);
 	free(s->dir);
 	free(s);
 }

@@ -28,6 +28,13 @@ int store_open(struct store **out, struct loop *l, const char *dir, struct err *
  * inside a callback of the store's. NULL is fine. */
 void store_close(struct store *s);
 
+/* Commits what is queued, as store_close() does, and gives up disk and lock, so that another process
+ * may open it: store_commit() answers -ECANCELED until store_reopen(). Blocks for that commit, which
+ * is short when nothing is queued. */
+void store_release(struct store *s);
+/* Errors as store_open()'s: then it may be tried again. */
+int store_reopen(struct store *s, struct err *err) MUST_CHECK;
+
 /* One call per record of <kind> in key order; slices valid during the call. A non-zero return
  * stops and is returned. At start, and to load again after a failure: -EBUSY while commits are
  * under way. */

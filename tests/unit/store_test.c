@@ -219,6 +219,33 @@ static void test_one_process_at_a_time(void **state)
 	assert_string_equal(f->said.data, "0:1 ");
 }
 
+static void test_lends_the_store(void **state)
+{
+	struct fixture *f = *state;
+	struct store *ours, *other = NULL;
+
+	open_store(f);
+	ours = f->store;
+	put(f, "app", "a", "1");
+	store_release(ours); /* with what is queued */
+	assert_string_equal(f->said.data, "0:1 ");
+	assert_int_equal(store_commit(ours, one_put("app", "b", "2"), on_done, f), -ECANCELED);
+	assert_int_equal(store_open(&other, f->loop, f->dir, &f->err), 0);
+	f->store = other;
+	put(f, "app", "c", "3");
+	settle(f);
+	/* Not while somebody has it; that may be tried again. */
+	assert_int_equal(store_reopen(ours, &f->err), -EBUSY);
+	assert_int_equal(store_commit(ours, one_put("app", "b", "2"), on_done, f), -ECANCELED);
+	store_close(other);
+	f->store = ours;
+	assert_int_equal(store_reopen(ours, &f->err), 0);
+	check_rows(f, "after the other one", "app", "a=1 c=3 ");
+	put(f, "app", "d", "4");
+	settle(f);
+	assert_string_equal(f->said.data, "0:1 0:2 0:3 ");
+}
+
 static const struct { const char *name, *kind; size_t key_n, value_n; int want; } limits[] = {
 	{ "the longest key",    "app",   STORE_KEY_MAX,     1,                   0 },
 	{ "a longer one",       "app",   STORE_KEY_MAX + 1, 1,                   -EINVAL },
@@ -527,6 +554,7 @@ int main(void)
 		STORE_TEST(test_commits_from_done),
 		STORE_TEST(test_close_commits_the_queue),
 		STORE_TEST(test_one_process_at_a_time),
+		STORE_TEST(test_lends_the_store),
 		STORE_TEST(test_limits),
 		STORE_TEST(test_queue_is_bounded),
 		STORE_TEST(test_full_disk),
