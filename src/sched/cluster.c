@@ -244,6 +244,8 @@ static void do_start(struct cluster *c)
 		LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
 			if (r->state == REPLICA_GONE)
 				replica_rest(c, r);
+			else if (r->state == REPLICA_DRAINING)
+				replica_drain(c, r);
 			else if (!replica_is_live(r))
 				replica_drive(c, r);
 		}

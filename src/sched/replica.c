@@ -340,6 +340,11 @@ static void leave_routing(struct cluster *c, struct replica *r)
 		return;
 	}
 	replica_set_state(c, r, REPLICA_DRAINING);
+	replica_drain(c, r);
+}
+
+void replica_drain(struct cluster *c, struct replica *r)
+{
 	route(c, r, EFFECT_ROUTE_OUT, r->reason);
 	replica_await(c, r, AWAIT_DRAIN, (uint64_t)c->config.drain_limit_ms + DRAIN_SLACK_MS);
 }

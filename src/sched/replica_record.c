@@ -159,6 +159,9 @@ static int load_phase(struct replica *r, const struct json *doc, struct err *err
 	if (i == ARRAY_LEN(phases))
 		return err_say(err, -EINVAL, "member \"phase\": unknown \"%.40s\"", phase);
 	r->state = resumed[i];
+	/* A process that was upgraded may still have requests there. */
+	if (r->state == REPLICA_STOPPING && r->port && *r->container_id && !r->failed)
+		r->state = REPLICA_DRAINING;
 	r->maybe_created = true;
 	if (replica_is_live(r) && !r->release)
 		return err_say(err, -EINVAL, "its release is not there");

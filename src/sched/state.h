@@ -217,6 +217,8 @@ void replica_rest(struct cluster *c, struct replica *r);
 struct replica *replica_find(struct cluster *c, const char *app, uint32_t n);
 /* Sends what its state calls for, unless something is awaited already or its node cannot be called. */
 void replica_drive(struct cluster *c, struct replica *r);
+/* Out of routing, until nobody has requests there; after a restart again. */
+void replica_drain(struct cluster *c, struct replica *r);
 /* It is to go, by the way that its state asks for: out of routing, drained, stopped, removed. <reason> NULL: the one it has. */
 void replica_retire(struct cluster *c, struct replica *r, const char *reason);
 /* Its container is not there any more. */
