@@ -61,6 +61,7 @@ struct kept {
 
 struct cli {
 	const struct command *command;
+	char *const *argv;	/* all of the command line, NULL-terminated */
 	struct cli_globals globals;
 	bool tty;		/* standard output is a terminal: colour and progress */
 	bool listing;		/* only print the options of the command (for shell completion) */

@@ -79,6 +79,7 @@ static int run(struct cli *c, struct serve_args *a)
 	struct serve_options o;
 
 	serve_options_default(&o);
+	o.argv = c->argv;
 	default_addresses(a);
 	for (size_t i = 0; i < a->certs.n; i++)
 		certs[i] = (struct serve_cert){ a->certs.at[i], a->keys.at[i] };

@@ -14,7 +14,7 @@ const struct command *const cli_commands[] = {
 	&command_route_set,   &command_route_rm,     &command_cert_ls,	       &command_cert_add,
 	&command_cert_rm,     &command_registry_login,
 	&command_registry_ls, &command_registry_logout, &command_events,       &command_status,
-	&command_top,
+	&command_top,	      &command_upgrade,
 	&command_complete,
 	NULL,
 };

@@ -12,6 +12,6 @@ extern const struct command command_key_create, command_key_ls, command_key_revo
 extern const struct command command_route_ls, command_route_add, command_route_set, command_route_rm;
 extern const struct command command_cert_ls, command_cert_add, command_cert_rm;
 extern const struct command command_registry_login, command_registry_ls, command_registry_logout;
-extern const struct command command_events, command_status, command_top, command_complete;
+extern const struct command command_events, command_status, command_top, command_upgrade, command_complete;
 
 #endif

@@ -1,6 +1,7 @@
 /* Finds the command and runs it. */
 #include <locale.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -67,6 +68,7 @@ static bool print_family(const char *word)
 int main(int argc, char **argv)
 {
 	struct cli cli = { .tty = isatty(STDOUT_FILENO) };
+	char **line;
 	int words, code;
 
 	setlocale(LC_CTYPE, "");
@@ -90,8 +92,13 @@ int main(int argc, char **argv)
 		fprintf(stderr, "temps: unknown command '%s'; 'temps --help' lists them\n", argv[1]);
 		return EXIT_USAGE;
 	}
+	/* Parsing moves the arguments about. */
+	line = xcalloc((size_t)argc + 1, sizeof(*line));
+	memcpy(line, argv, (size_t)argc * sizeof(*line));
+	cli.argv = line;
 	code = cli.command->run(&cli, argc - words, argv + words);
 	cli_fini(&cli);
+	free(line);
 	/* A listing that could not be written is not done: disk full, closed pipe. */
 	if (fflush(stdout) && code == EXIT_DONE)
 		code = cli_fail("standard output: write failed");

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "control/deployer.h"
+#include "control/upgrade.h"
 #include "reactor/crypto.h"
 
 #define QUERY_MAX_BYTES 4096
@@ -18,6 +19,8 @@ const struct api_route api_routes[] = {
 	{ "GET", "/metrics", SCOPE_READ, 0, api_metrics },
 	{ "GET", "/api/top", SCOPE_READ, 0, api_top },
 	{ "GET", "/api/events", SCOPE_READ, 0, api_events },
+
+	{ "POST", "/api/upgrade", SCOPE_ADMIN, 0, api_upgrade },
 
 	{ "GET", "/api/internal/ca", SCOPE_PUBLIC, 0, api_ca },
 	{ "POST", "/api/internal/nodes/register", SCOPE_JOIN, API_JOIN_MAX, api_node_register },
@@ -102,8 +105,15 @@ static bool tells_of_now(const struct api_route *r)
 static void on_run(struct api_request *r)
 {
 	struct control *c = r->app;
+	const char *refuses = upgrade_refuses(c->upgrade);
 	struct read *read;
 
+	/* The process that takes over answers, on another connection. */
+	if (refuses && r->route->handle != api_upgrade) {
+		reply_field(r, "Retry-After", "1");
+		reply_problem(r, 503, "Upgrade Under Way", refuses);
+		return;
+	}
 	if (strcmp(r->route->method, "GET") || r->route->scope == SCOPE_PUBLIC || tells_of_now(r->route)) {
 		r->route->handle(r);
 		return;

@@ -69,6 +69,7 @@ void api_health_live(struct api_request *r);
 void api_health_ready(struct api_request *r);
 void api_status(struct api_request *r);
 void api_metrics(struct api_request *r);
+void api_upgrade(struct api_request *r);
 void api_top(struct api_request *r);
 void api_events(struct api_request *r);
 

@@ -21,6 +21,9 @@
 #include "control/local.h"
 #include "control/logs.h"
 #include "control/nodes.h"
+#include "control/predecessors.h"
+#include "control/takeover.h"
+#include "control/upgrade.h"
 #include "reactor/crypto.h"
 #include "reactor/pki.h"
 #include "reactor/seal.h"
@@ -280,19 +283,41 @@ static bool is_node_address(void *arg, const struct addr *peer)
 	return false;
 }
 
+/* Opened, or had from the process before us. */
+static int listen_one(struct control *c, const char *text, struct tls_server *tls,
+		      struct addr *bound, struct err *err)
+{
+	int fd = takeover_listener(c->takeover, tls ? TAKEOVER_HTTPS : TAKEOVER_HTTP, text);
+	struct addr at;
+	int rc;
+
+	if (fd >= 0)
+		return server_adopt(c->server, fd, NULL, tls, NULL, bound, err);
+	rc = addr_parse(&at, slice_str(text), err);
+	return rc ? rc : server_listen(c->server, &at, tls, NULL, bound, err);
+}
+
+static int listen_unix(struct control *c, struct err *err)
+{
+	char *path = xasprintf("%s/temps.sock", c->options->data_dir);
+	int fd = takeover_listener(c->takeover, TAKEOVER_UNIX, "");
+	int rc = fd >= 0 ? server_adopt(c->server, fd, path, NULL, NULL, NULL, err)
+			 : server_listen_unix(c->server, path, NULL, err);
+
+	free(path);
+	return rc;
+}
+
 static int listen_all(struct control *c, const char *const *list, struct tls_server *tls,
 		      struct addr *bound, size_t *n, struct err *err)
 {
-	struct addr at;
 	int rc = 0;
 
 	for (; !rc && list && *list; list++) {
 		if (*n == SERVE_LISTENERS_MAX)
 			return err_say(err, -EINVAL, "more than %d addresses to listen on",
 				       SERVE_LISTENERS_MAX);
-		rc = addr_parse(&at, slice_str(*list), err);
-		if (!rc)
-			rc = server_listen(c->server, &at, tls, NULL, &bound[*n], err);
+		rc = listen_one(c, *list, tls, &bound[*n], err);
 		*n += !rc;
 	}
 	return rc;
@@ -316,7 +341,6 @@ static int open_listeners(struct control *c, struct err *err)
 	const struct exchange_handler handler = { console_request, c };
 	struct server_config config = c->options->connections;
 	uint32_t wanted = config.max_connections;
-	char *path;
 	int rc;
 
 	config.max_connections = connections_max(wanted);
@@ -331,9 +355,7 @@ static int open_listeners(struct control *c, struct err *err)
 	if (!c->http_n && !c->https_n)
 		return err_say(err, -EINVAL,
 			       "nothing to listen on: give --address or --tls-address");
-	path = xasprintf("%s/temps.sock", c->options->data_dir);
-	rc = server_listen_unix(c->server, path, NULL, err);
-	free(path);
+	rc = listen_unix(c, err);
 	if (c->https_n)
 		c->https_port = addr_port(&c->https[0]);
 	c->loopback_only = addresses_all_loopback(c->http, c->http_n) &&
@@ -424,6 +446,10 @@ static int open_domain(struct control *c, struct err *err)
 	hash_key_random(&config.hash_key);
 	c->logs = logs_create(c);
 	c->links = links_create(&links);
+	c->upgrade = upgrade_create(c);
+	c->predecessors = predecessors_create(c);
+	if (c->takeover)
+		takeover_adopt(c->takeover, c);
 	rc = deployer_create(&c->deployer, c, &config, err);
 	if (!rc)
 		rc = local_create(&c->local, c, err);
@@ -456,10 +482,12 @@ void boot_close(struct control *c)
 	/* From those who call to those who are called: links tell jobs and log streams that they
 	 * end. */
 	server_destroy(c->server);
+	upgrade_destroy(c->upgrade);
 	api_destroy(c->api);
 	links_destroy(c->links);
 	logs_destroy(c->logs);
 	deployer_destroy(c->deployer);
+	predecessors_destroy(c->predecessors);
 	local_destroy(c->local);
 	dataplane_destroy(c->dataplane);
 	front_destroy(c->front);

@@ -22,6 +22,9 @@ struct events;
 struct links;
 struct local;
 struct logs;
+struct predecessors;
+struct takeover;
+struct upgrade;
 
 #define SERVE_LISTENERS_MAX 64
 #define CLUSTER_ID_MAX 20	/* characters; it begins every container's name */
@@ -45,6 +48,9 @@ struct control {
 	struct local *local;		/* this machine's engine */
 	struct logs *logs;		/* log streams that clients read */
 	struct deployer *deployer;	/* owns the cluster */
+	struct takeover *takeover; /* while it begins, from the process before it; NULL: from nobody */
+	struct predecessors *predecessors;
+	struct upgrade *upgrade;
 	uint8_t seal_key[32];		/* of node tokens and registry passwords at rest */
 	char cluster_id[CLUSTER_ID_MAX + 1];
 	char network_name[64];		/* of the bridge network of local's containers */

@@ -12,6 +12,9 @@
 #include "control/events.h"
 #include "control/links.h"
 #include "control/nodes.h"
+#include "control/predecessors.h"
+#include "control/routing.h"
+#include "control/upgrade.h"
 #include "reactor/deadline.h"
 
 #define WAITING_MAX 5000 /* batches; half of what the store queues. More: commands are refused */
@@ -45,6 +48,7 @@ struct deployer {
 	uint64_t last_seq;	/* of the newest batch */
 	struct list waits;	/* struct deployer_wait, in the order of what they wait for */
 	bool carrying, failed;
+	const char *stopped;	/* why nothing is decided here; NULL: it is */
 	struct deadline tick, recover;
 	uint32_t recover_pause_ms;
 	struct map waiters;
@@ -53,7 +57,6 @@ struct deployer {
 	char why[160];		/* it refuses commands */
 };
 
-static void run_ready(struct deployer *d);
 static void on_recover(void *arg);
 
 static void on_tick(void *arg)
@@ -149,6 +152,14 @@ static void answer_all_waiters(struct deployer *d)
 	}
 }
 
+/* Of a command that came before and is decided now. Those whose batches are under way have their
+ * answers yet to come. */
+static void refuse_waiters(struct deployer *d)
+{
+	if (list_empty(&d->queue) && !d->carrying)
+		answer_all_waiters(d);
+}
+
 void deployer_destroy(struct deployer *d)
 {
 	struct waiter *w;
@@ -177,6 +188,8 @@ const struct cluster *deployer_cluster(const struct deployer *d)
 
 const char *deployer_refuses(const struct deployer *d)
 {
+	if (d->stopped)
+		return d->stopped;
 	if (d->failed)
 		return d->why;
 	if (d->queued >= WAITING_MAX)
@@ -231,6 +244,14 @@ static void give_reply(struct deployer *d, const struct effect_reply *r)
 	free(w);
 }
 
+/* Routing is everybody's who serves; the rest runs here. */
+static void run_effect(struct deployer *d, const struct effect *e)
+{
+	predecessors_tell(d->control->predecessors, e);
+	if (!routing_apply(d->control->dataplane, e))
+		effects_run(d->effects, e);
+}
+
 static void carry_out(struct deployer *d, const struct effect *e, uint64_t *event_id)
 {
 	struct control *c = d->control;
@@ -248,27 +269,6 @@ static void carry_out(struct deployer *d, const struct effect *e, uint64_t *even
 	case EFFECT_LIST:
 		links_list(c->links, e->node.node_id);
 		break;
-	case EFFECT_ROUTE_IN:
-		dataplane_route_in(c->dataplane, &e->route);
-		break;
-	case EFFECT_ROUTE_OUT:
-		dataplane_route_out(c->dataplane, &e->route);
-		break;
-	case EFFECT_ENDPOINT_FAILED:
-		(void)dataplane_failed(c->dataplane, &e->route);
-		break;
-	case EFFECT_APP_POLICY:
-		dataplane_app_policy(c->dataplane, &e->policy);
-		break;
-	case EFFECT_HOST_SET:
-		dataplane_host_set(c->dataplane, &e->host);
-		break;
-	case EFFECT_HOST_STATIC:
-		dataplane_host_static(c->dataplane, &e->host);
-		break;
-	case EFFECT_HOST_DEL:
-		dataplane_host_del(c->dataplane, e->host.host, e->host.path);
-		break;
 	case EFFECT_EVENT:
 		events_publish(c->events, (*event_id)++, e->event.wall_ms, e->event.type,
 			       e->event.subject, e->event.text);
@@ -277,7 +277,7 @@ static void carry_out(struct deployer *d, const struct effect *e, uint64_t *even
 		give_reply(d, &e->reply);
 		break;
 	default:
-		effects_run(d->effects, e);
+		run_effect(d, e);
 		break;
 	}
 }
@@ -398,7 +398,7 @@ static void reload(struct deployer *d)
 		abort();
 	}
 	d->failed = false;
-	log_info("the store writes again; the cluster was loaded from it");
+	log_info("the cluster was loaded from the store again");
 	dataplane_resync_begin(c->dataplane);
 	deployer_start(d);
 	dataplane_resync_end(c->dataplane);
@@ -448,8 +448,6 @@ static bool is_immediate(enum event_type cause, enum effect_type e)
 
 static void carry_immediate(struct deployer *d, struct pending *p, enum event_type cause)
 {
-	uint64_t none = 0;
-
 	for (size_t i = 0; i < p->batch->effects_n; i++) {
 		const struct effect *e = &p->batch->effects[i];
 
@@ -459,12 +457,13 @@ static void carry_immediate(struct deployer *d, struct pending *p, enum event_ty
 			p->done = xcalloc(p->batch->effects_n, sizeof(*p->done));
 		/* An endpoint that is not there yet may be on its way in: then it fails again at
 		 * its place in the order. */
-		if (e->type == EFFECT_ENDPOINT_FAILED)
+		if (e->type == EFFECT_ENDPOINT_FAILED) {
+			predecessors_tell(d->control->predecessors, e);
 			p->done[i] = dataplane_failed(d->control->dataplane, &e->route);
-		else
-			carry_out(d, e, &none);
-		if (e->type != EFFECT_ENDPOINT_FAILED)
-			p->done[i] = true;
+		} else {
+			/* A predecessor has the same from the same store. */
+			p->done[i] = routing_apply(d->control->dataplane, e);
+		}
 	}
 }
 
@@ -542,8 +541,10 @@ void deployer_step(struct deployer *d, const struct cluster_event *e)
 	struct cluster_now now = { loop_now_ms(d->control->loop), loop_wall_ms() };
 	struct batch *b;
 
-	if (d->failed)
+	if (d->failed || d->stopped) {
+		refuse_waiters(d);
 		return;
+	}
 	d->stats.steps++;
 	log_debug("step %s", event_name(e->type));
 	b = cluster_step(d->cluster, e, now);
@@ -551,8 +552,27 @@ void deployer_step(struct deployer *d, const struct cluster_event *e)
 		submit(d, b, e->type);
 	else
 		batch_free(b);
-	if (!d->failed)
+	if (!d->failed && !d->stopped)
 		arm_tick(d);
+}
+
+void deployer_stop(struct deployer *d, const char *why)
+{
+	d->stopped = why;
+	deadline_stop(&d->tick);
+}
+
+void deployer_let_go(struct deployer *d)
+{
+	effects_cancel_all(d->effects);
+	answer_all_waiters(d);
+}
+
+void deployer_resume(struct deployer *d)
+{
+	d->stopped = NULL;
+	if (!d->failed) /* else it comes back by itself */
+		reload(d);
 }
 
 void deployer_start(struct deployer *d)
@@ -586,7 +606,9 @@ static void on_drained(void *arg, const struct endpoint_ref *ref)
 	struct control *c = arg;
 	struct cluster_event e = { .type = EVENT_DRAINED, .drained = { *ref } };
 
-	deployer_step(c->deployer, &e);
+	/* Who decides waits until nobody has requests there. */
+	if (!upgrade_tell_drained(c->upgrade, ref) && predecessors_drained(c->predecessors, ref))
+		deployer_step(c->deployer, &e);
 }
 
 const struct dataplane_reports deployer_data_reports = {

@@ -46,6 +46,14 @@ void deployer_when_settled(struct deployer *d, struct deployer_wait *w, void (*r
 			   void *arg);
 void deployer_wait_cancel(struct deployer_wait *w);
 
+/* Decides nothing any more: commands are refused with <why>, a constant; what was decided is stored and
+ * carried out, see deployer_when_settled(). */
+void deployer_stop(struct deployer *d, const char *why);
+/* After that: ends what runs on nodes, without an event, and refuses whoever still waits. */
+void deployer_let_go(struct deployer *d);
+/* Decides again, from what the store has. Blocks on disk for as long as a start does. */
+void deployer_resume(struct deployer *d);
+
 /* The node's link is about to end: what runs over it ends as failed transport. */
 void deployer_drop_node(struct deployer *d, int64_t node_id);
 

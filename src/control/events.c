@@ -117,6 +117,16 @@ int events_load(void *arg, struct slice key, struct slice value, struct err *err
 	return 0;
 }
 
+int events_catch_up(void *arg, struct slice key, struct slice value, struct err *err)
+{
+	const struct events *e = arg;
+	uint64_t id;
+
+	if (slice_u64(key, &id) == 0 && id <= e->last_id)
+		return 0;
+	return events_load(arg, key, value, err);
+}
+
 uint64_t events_record(struct events *e, struct store_txn *t, uint64_t wall_ms, const char *type,
 		       const char *subject, const char *text)
 {

@@ -17,6 +17,9 @@ extern const char events_kind[];	/* of the stored records */
 /* A store_row_fn; <arg> is the struct events. Before the first events_record(). */
 int events_load(void *arg, struct slice key, struct slice value, struct err *err) MUST_CHECK;
 
+/* The same for what another process stored meanwhile: what is here already is passed over. */
+int events_catch_up(void *arg, struct slice key, struct slice value, struct err *err) MUST_CHECK;
+
 /* Gives an event its number and puts it, and the end of the oldest one, into <t>. Not visible
  * before events_publish(). */
 uint64_t events_record(struct events *e, struct store_txn *t, uint64_t wall_ms, const char *type,

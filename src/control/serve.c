@@ -16,6 +16,9 @@
 #include "control/events.h"
 #include "control/local.h"
 #include "control/logs.h"
+#include "control/predecessors.h"
+#include "control/takeover.h"
+#include "control/upgrade.h"
 #include "reactor/crypto.h"
 #include "reactor/notify.h"
 
@@ -36,6 +39,7 @@ void serve_options_default(struct serve_options *o)
 struct serve {
 	struct control control;
 	struct loop_task begin;		/* the loop's first turn */
+	struct deployer_wait settled;	/* before we say that we can take over */
 	char *first_key;		/* until it is printed; then NULL */
 	bool failed;			/* in that turn */
 };
@@ -72,6 +76,8 @@ static int write_ready_file(const struct control *c, struct err *err)
 static void die(struct serve *s, const char *why)
 {
 	fprintf(stderr, "temps serve: %s\n", why);
+	if (s->control.takeover)
+		server_disown(s->control.server);
 	s->failed = true;
 	loop_stop(s->control.loop);
 }
@@ -126,6 +132,37 @@ static void on_first_key(void *arg, const struct effect_reply *e)
 	become_ready(s);
 }
 
+/* ---- taking over ---- */
+
+static void on_taken_over(void *arg)
+{
+	struct serve *s = arg;
+	struct control *c = &s->control;
+
+	char text[120];
+
+	snprintf(text, sizeof(text), "from temps %s to %s, process %ld",
+		 takeover_version(c->takeover), PACKAGE_VERSION, (long)getpid());
+	takeover_free(c->takeover);
+	c->takeover = NULL;
+	server_resume(c->server);
+	upgrade_record(c, "Upgraded", text);
+	become_ready(s);
+}
+
+/* What the start decided is stored: the store is ours and can be written. */
+static void on_can_serve(void *arg)
+{
+	struct serve *s = arg;
+	struct control *c = &s->control;
+	const char *refuses = deployer_refuses(c->deployer);
+
+	if (refuses)
+		die(s, refuses);
+	else
+		predecessors_take_over(c->predecessors, on_taken_over, s);
+}
+
 static void on_begin(void *arg)
 {
 	struct serve *s = arg;
@@ -133,6 +170,10 @@ static void on_begin(void *arg)
 	struct cluster_event e = { .type = EVENT_API_KEY_CREATE };
 	char hash[65];
 
+	if (c->takeover) {
+		deployer_when_settled(c->deployer, &s->settled, on_can_serve, s);
+		return;
+	}
 	if (c->keyed) {
 		become_ready(s);
 		return;
@@ -162,13 +203,28 @@ static void on_stop(void *arg, int signo)
 
 	if (c->stopping)
 		return;
+	c->stopping = true;
+	predecessors_stop(c->predecessors);
+	if (upgrade_is_over(c->upgrade)) {
+		server_drain(c->server, c->options->drain_limit_s * 1000, on_drained, c);
+		return;
+	}
 	log_info("%s: draining for at most %u s", signo == SIGTERM ? "SIGTERM" : "SIGINT",
 		 c->options->drain_limit_s);
 	notify_systemd("STOPPING=1");
-	c->stopping = true;
 	events_end(c->events);
 	logs_end(c->logs);
 	server_drain(c->server, c->options->drain_limit_s * 1000, on_drained, c);
+}
+
+static void on_upgrade(void *arg, int signo)
+{
+	struct control *c = arg;
+	struct err err;
+
+	(void)signo;
+	if (upgrade_begin(c->upgrade, NULL, NULL, &err))
+		log_error("SIGUSR2: not upgraded: %s", err.text);
 }
 
 static void on_reload(void *arg, int signo)
@@ -201,23 +257,30 @@ int serve_run(const struct serve_options *o)
 	struct control *c = &s->control;
 	struct err err = { 0 };
 	int status = 1;
+	bool taken_over;
 
 	c->options = o;
+	list_init(&s->settled.link);
 	raise_descriptor_limit();
 	signal(SIGXFSZ, SIG_IGN);	/* a limit on file sizes is a failed write, not an end */
-	if (boot_open(c, &err)) {
+	if (takeover_receive(&c->takeover, &err) || boot_open(c, &err)) {
 		fprintf(stderr, "temps serve: %s\n", err.text);
+		takeover_fail(c->takeover, c, err.text);
 	} else {
 		loop_on_signal(c->loop, SIGTERM, on_stop, c);
 		loop_on_signal(c->loop, SIGINT, on_stop, c);
 		loop_on_signal(c->loop, SIGHUP, on_reload, c);
+		loop_on_signal(c->loop, SIGUSR2, on_upgrade, c);
 		loop_task_init(&s->begin, on_begin, s);
 		loop_later(c->loop, &s->begin);
 		loop_run(c->loop);
 		status = s->failed ? 1 : 0;
 	}
+	taken_over = upgrade_is_over(c->upgrade);
+	deployer_wait_cancel(&s->settled);
 	boot_close(c);
-	if (o->ready_file && !status)
+	takeover_free(c->takeover);
+	if (o->ready_file && !status && !taken_over)
 		(void)unlink(o->ready_file);
 	free(s->first_key);
 	free(s);

@@ -14,6 +14,8 @@ struct serve_cert {
  * serve_run(); lists are NULL-terminated, and NULL stands for an empty one. Start from
  * serve_options_default(). */
 struct serve_options {
+	/* the command line as it was, NULL-terminated: a hot upgrade runs it again */
+	char *const *argv;
 	/* plain listeners, "127.0.0.1:8080"; port 0 lets the kernel choose */
 	const char *const *addresses;
 	const char *const *tls_addresses;	/* TLS listeners */
@@ -52,7 +54,8 @@ void serve_options_default(struct serve_options *o);
 
 /* Runs until SIGTERM or SIGINT and returns the process's exit status: 0 after a drained stop, 1
  * when it could not start; then one line on standard error names the thing and what to do, and
- * nothing was left half started. SIGHUP reads the certificates again (all or nothing) and reopens
+ * nothing was left half started. SIGUSR2 begins a hot upgrade, see upgrade.h; a process that has been
+ * taken over drains and returns 0. SIGHUP reads the certificates again (all or nothing) and reopens
  * logs. The first start with a data directory prints "admin key: …" once, on standard output. */
 int serve_run(const struct serve_options *o);
 

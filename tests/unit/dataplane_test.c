@@ -2,12 +2,14 @@
  * moves, and a static route's targets change without touching those that stay. */
 #include "check.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <unistd.h>
 
 #include "asker.h"
-#include "control/dataplane.h"
+#include "control/routing.h"
 #include "door.h"
+#include "proxy/endpoint.h"
 #include "reactor/deadline.h"
 
 #define HOST "app.test"
@@ -232,6 +234,92 @@ static void targets_change_in_place(void **state)
 	close(listener);
 }
 
+/* ---- as messages ---- */
+
+static int take(struct world *w, struct slice text)
+{
+	struct json *j;
+	int rc;
+
+	assert_int_equal(json_parse(&j, text, NULL), 0);
+	rc = routing_take(w->d, j);
+	json_free(j);
+	return rc;
+}
+
+/* Through a message, as another process gets it. */
+static void send_effect(struct world *w, const struct effect *e)
+{
+	struct buf b;
+
+	buf_init(&b, 0);
+	assert_true(routing_is(e->type));
+	routing_put(&b, e);
+	assert_int_equal(take(w, buf_slice(&b)), 0);
+	buf_fini(&b);
+}
+
+static void messages_do_what_effects_do(void **state)
+{
+	struct world *w = *state;
+	struct addr at;
+	int listener = tcp_listen(&at);
+	const char *targets[] = { "http://127.0.0.1:1,weight=3", "http://127.0.0.1:2" };
+	struct pair policy[] = { { "max-in-flight", "5" } };
+	struct effect host = { .type = EFFECT_HOST_SET, .host = { HOST, "/", "app", { 0 }, { 0 } } },
+		      fixed = { .type = EFFECT_HOST_STATIC,
+				.host = { HOST, "/", "", { targets, 2 }, { policy, 1 } } },
+		      gone = { .type = EFFECT_HOST_DEL, .host = { HOST, "/", "", { 0 }, { 0 } } },
+		      rules = { .type = EFFECT_APP_POLICY, .policy = { "app", HOST, { policy, 1 } } },
+		      in = { .type = EFFECT_ROUTE_IN, .route = replica(1, &at) },
+		      failed = { .type = EFFECT_ENDPOINT_FAILED, .route = replica(1, &at) },
+		      out = { .type = EFFECT_ROUTE_OUT, .route = replica(1, &at) };
+	struct endpoint_view v;
+
+	send_effect(w, &host);
+	assert_true(front_has_host(w->front, SLICE(HOST)));
+	send_effect(w, &in);
+	assert_true(dataplane_view(w->d, "app", 1, &v));
+	assert_string_equal(v.at->text, at.text);
+	assert_int_equal(v.state, ENDPOINT_IN);
+	send_effect(w, &rules);
+	assert_int_equal(dataplane_upstream(w->d, "app")->policy.max_in_flight, 5);
+	send_effect(w, &failed);
+	assert_true(dataplane_view(w->d, "app", 1, &v));
+	assert_int_equal(v.state, ENDPOINT_OUT);
+	send_effect(w, &out);
+	pass(w, 1);
+	assert_false(dataplane_view(w->d, "app", 1, &v));
+	send_effect(w, &fixed);
+	assert_string_equal(endpoints(w), "127.0.0.1:1 x3 in, 127.0.0.1:2 x1 in");
+	send_effect(w, &gone);
+	assert_false(front_has_host(w->front, SLICE(HOST)));
+	close(listener);
+}
+
+static void other_messages_do_nothing(void **state)
+{
+	static const struct {
+		const char *text;
+		int want;
+	} cases[] = {
+		{ "{}", -ENOENT },
+		{ "[]", -ENOENT },
+		{ "{\"of a later version\":{}}", -ENOENT },
+		{ "{\"route_in\":{}}", -EINVAL },
+		{ "{\"route_in\":7}", -EINVAL },
+		{ "{\"route_out\":{\"app\":7,\"replica\":1,\"container_id\":\"c\",\"started_at\":\"\"}}",
+		  -EINVAL },
+		{ "{\"host_set\":{\"host\":\"a\"}}", -EINVAL },
+		{ "{\"host_static\":{\"host\":\"a\",\"path\":\"/\",\"targets\":[1]}}", -EINVAL },
+		{ "{\"app_policy\":{\"app\":\"a\",\"policy\":[]}}", -EINVAL },
+	};
+	struct world *w = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		CHECK_INT(cases[i].text, take(w, slice_str(cases[i].text)), cases[i].want);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -239,6 +327,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(suspicion_moves_what_waits),
 		TEST(targets_change_in_place),
+		TEST(messages_do_what_effects_do),
+		TEST(other_messages_do_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
