@@ -76,6 +76,7 @@ struct replica {
 	bool routed;	    /* its endpoint is in: requests may be sent there */
 	bool away;	    /* its node is offline and it counts as missing */
 	bool returned;	    /* was away: first to go when there are too many */
+	bool leaving;	    /* a move was ordered: it goes when its successor carries traffic */
 	bool failed;	    /* goes because it failed: its log lines are wanted */
 	bool foreign;	    /* its name was taken by a container that is not ours to remove */
 	bool maybe_created; /* its creation may have been asked for */

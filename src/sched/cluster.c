@@ -240,6 +240,8 @@ static void do_start(struct cluster *c)
 		}
 	}
 	liveness_start(c);
+	LIST_FOR_EACH(n, &c->nodes, struct node, link)
+		drain_settle(c, n);
 	LIST_FOR_EACH(a, &c->apps, struct app, link) {
 		LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
 			if (r->state == REPLICA_GONE)
@@ -353,11 +355,11 @@ static void dispatch(struct cluster *c, const struct cluster_event *e)
 	case EVENT_REGISTER: node_register(c, &e->reg); break;
 	case EVENT_HEARTBEAT: node_heartbeat(c, &e->heartbeat); break;
 	case EVENT_NODE_DELETE: node_delete(c, &e->node_delete); break;
-	case EVENT_BRAKE_RELEASE:
-		liveness_release_brake(c);
-		cluster_reply(c, e->command.reply, REPLY_OK, "",
-			      "Replicas of offline nodes are placed elsewhere now");
-		break;
+	case EVENT_NODE_DRAIN: drain_begin(c, &e->node_drain); break;
+	case EVENT_NODE_UNDRAIN: drain_end(c, &e->node_drain); break;
+	case EVENT_NODE_GC: inventory_gc(c, &e->node_gc); break;
+	case EVENT_REBALANCE: move_ordered(c, &e->rebalance); break;
+	case EVENT_BRAKE_RELEASE: liveness_override_brake(c, &e->command); break;
 	case EVENT_DEPLOY: rollout_deploy(c, &e->deploy); break;
 	case EVENT_APP_DELETE: rollout_app_delete(c, &e->app_delete); break;
 	case EVENT_JOIN_TOKEN_CREATE: token_create(c, &e->join_token_create); break;
@@ -564,6 +566,13 @@ const char *cluster_id(const struct cluster *c)
 bool cluster_braked(const struct cluster *c)
 {
 	return timer_is_set(&c->brake);
+}
+
+uint32_t cluster_brake_ms(const struct cluster *c, uint64_t mono_ms)
+{
+	return cluster_braked(c) && c->brake.due_ms > mono_ms ?
+		       (uint32_t)(c->brake.due_ms - mono_ms) :
+		       0;
 }
 
 int cluster_node_auth(const struct cluster *c, int64_t id, const char *token_hash)

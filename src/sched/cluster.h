@@ -81,6 +81,8 @@ const struct host *cluster_host(const struct cluster *c, const char *host);
 const char *cluster_id(const struct cluster *c);
 /* Whether a mass failure keeps the cluster from re-placing. */
 bool cluster_braked(const struct cluster *c);
+/* For how much longer, if nobody releases it. */
+uint32_t cluster_brake_ms(const struct cluster *c, uint64_t mono_ms);
 
 /* A node's bearer token: 0; -ENOENT no such node; -EACCES another token. Constant time in the hash. */
 int cluster_node_auth(const struct cluster *c, int64_t id, const char *token_hash) MUST_CHECK;

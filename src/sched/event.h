@@ -19,6 +19,10 @@ enum event_type {
 	EVENT_INVENTORY, /* all managed containers of a node, as EFFECT_LIST asked */
 	EVENT_CONTAINER, /* one container of a node changed */
 	EVENT_NODE_DELETE,
+	EVENT_NODE_DRAIN, /* it is to be empty: what it runs moves, and nothing new goes there */
+	EVENT_NODE_UNDRAIN,
+	EVENT_NODE_GC,	 /* quarantined containers of a node are to be stopped and removed */
+	EVENT_REBALANCE, /* the moves of a plan are to be made */
 	EVENT_BRAKE_RELEASE, /* a person says that the mass failure is real: re-place now */
 	/* apps */
 	EVENT_DEPLOY,
@@ -157,7 +161,32 @@ struct event_container {
 struct event_node_delete {
 	uint64_t reply;
 	int64_t node_id;
-	bool force; /* an offline node goes with everything it ran */
+	bool force; /* one that does not answer goes with everything it ran */
+};
+
+/* EVENT_NODE_DRAIN and EVENT_NODE_UNDRAIN */
+struct event_node_drain {
+	uint64_t reply;
+	int64_t node_id;
+};
+
+struct event_node_gc {
+	uint64_t reply;
+	int64_t node_id;
+	struct strs containers; /* their ids; those that are not in quarantine are left alone */
+};
+
+/* A replica is to leave its node for another one. */
+struct move_order {
+	const char *app;
+	uint32_t replica;
+	int64_t to;
+};
+
+struct event_rebalance {
+	uint64_t reply;
+	const struct move_order *moves;
+	size_t moves_n;
 };
 
 struct event_command {
@@ -275,6 +304,9 @@ struct cluster_event {
 		struct event_inventory inventory;
 		struct event_container container;
 		struct event_node_delete node_delete;
+		struct event_node_drain node_drain;
+		struct event_node_gc node_gc;
+		struct event_rebalance rebalance;
 		struct event_command command;
 		struct event_deploy deploy;
 		struct event_app_delete app_delete;

@@ -28,6 +28,15 @@ static struct quarantined *find_quarantined(struct node *n, const char *containe
 	return NULL;
 }
 
+/* It is not there any more. */
+static void ended(struct cluster *c, struct node *n, struct quarantined *q)
+{
+	if (q->seq)
+		cluster_tell(c, "ContainerRemoved", n->name,
+			     "container %s on node %s, not known here, was removed", q->name, n->name);
+	quarantined_free(n, q);
+}
+
 /* No stored record explains it: left alone, and people are told once. */
 static void quarantine(struct cluster *c, struct node *n, const struct container_info *info)
 {
@@ -35,7 +44,7 @@ static void quarantine(struct cluster *c, struct node *n, const struct container
 
 	if (info->state == CONTAINER_REMOVED) {
 		if (q)
-			quarantined_free(n, q);
+			ended(c, n, q);
 		return;
 	}
 	if (q || n->quarantine_n >= QUARANTINE_MAX)
@@ -99,7 +108,7 @@ void inventory_one(struct cluster *c, struct node *n, const struct container_inf
 		result_exited(c, r, info);
 }
 
-static void sweep_quarantine(struct node *n, const struct container_info *containers, size_t count)
+static void sweep_quarantine(struct cluster *c, struct node *n, const struct container_info *containers, size_t count)
 {
 	LIST_FOR_EACH_SAFE(q, &n->quarantine, struct quarantined, link) {
 		size_t i = 0;
@@ -107,7 +116,87 @@ static void sweep_quarantine(struct node *n, const struct container_info *contai
 		while (i < count && strcmp(containers[i].container_id, q->container_id) != 0)
 			i++;
 		if (i == count)
-			quarantined_free(n, q);
+			ended(c, n, q);
+	}
+}
+
+/* ---- what a person wants gone ---- */
+
+static void end_call(struct cluster *c, const struct node *n, struct quarantined *q,
+		     enum effect_type type)
+{
+	struct effect_container *e = &batch_effect(c->batch, type)->container;
+
+	q->seq = cluster_op(c);
+	e->op = (struct op){ "", 0, q->seq };
+	e->node_id = n->id;
+	e->container_id = batch_str(c->batch, q->container_id);
+	e->name = batch_str(c->batch, q->name);
+	e->grace_s = c->config.stop_grace_s;
+}
+
+/* A replica that was placed since has that very container. */
+static bool is_ours(const struct node *n, const char *container_id)
+{
+	LIST_FOR_EACH(r, &n->replicas, struct replica, node_link) {
+		if (strcmp(r->container_id, container_id) == 0)
+			return true;
+	}
+	return false;
+}
+
+void inventory_gc(struct cluster *c, const struct event_node_gc *e)
+{
+	struct node *n = cluster_find_node(c, e->node_id);
+	size_t begun = 0;
+
+	if (!n) {
+		cluster_reply(c, e->reply, REPLY_NOT_FOUND, "Node Not Found",
+			      "there is no node %lld", (long long)e->node_id);
+		return;
+	}
+	if (!node_callable(n)) {
+		cluster_reply(c, e->reply, REPLY_CONFLICT, "Node Unreachable",
+			      "node %s does not answer: try again when it does", n->name);
+		return;
+	}
+	for (size_t i = 0; i < e->containers.n; i++) {
+		struct quarantined *q = find_quarantined(n, e->containers.items[i]);
+
+		if (!q || is_ours(n, q->container_id))
+			continue;
+		if (!q->seq)
+			end_call(c, n, q, EFFECT_STOP);
+		begun++;
+	}
+	if (begun)
+		cluster_reply(c, e->reply, REPLY_OK, "", "%zu container%s of node %s being removed",
+			      begun, begun == 1 ? " is" : "s are", n->name);
+	else
+		cluster_reply(c, e->reply, REPLY_NOT_FOUND, "Container Not Found",
+			      "none of them is in quarantine on node %s", n->name);
+}
+
+void inventory_gc_done(struct cluster *c, const struct event_result *e, bool removed)
+{
+	LIST_FOR_EACH(n, &c->nodes, struct node, link) {
+		LIST_FOR_EACH_SAFE(q, &n->quarantine, struct quarantined, link) {
+			bool there = e->outcome != RPC_NOT_FOUND;
+
+			if (q->seq != e->op.seq)
+				continue;
+			if (e->outcome == RPC_TRANSPORT || (removed && e->outcome == RPC_ERROR)) {
+				q->seq = 0;
+				cluster_tell(c, "ContainerStays", n->name,
+					     "container %s on node %s could not be removed: %s",
+					     q->name, n->name, e->error ? e->error : "no reason given");
+			} else if (removed || !there) {
+				ended(c, n, q);
+			} else {
+				end_call(c, n, q, EFFECT_REMOVE);
+			}
+			return;
+		}
 	}
 }
 
@@ -121,7 +210,7 @@ void inventory_full(struct cluster *c, struct node *n, const struct container_in
 		if (r->mark != c->inventory_mark && r->state == REPLICA_READY)
 			replica_verify(c, r);
 	}
-	sweep_quarantine(n, containers, count);
+	sweep_quarantine(c, n, containers, count);
 }
 
 void inventory_doubt(struct cluster *c, struct node *n, const char *reason)

@@ -318,6 +318,19 @@ void liveness_release_brake(struct cluster *c)
 	}
 }
 
+void liveness_override_brake(struct cluster *c, const struct event_command *e)
+{
+	bool was_on = cluster_braked(c);
+
+	liveness_release_brake(c);
+	if (was_on)
+		cluster_tell(c, "BrakeReleased", "cluster",
+			     "what offline nodes ran is placed elsewhere now, as somebody wants it");
+	cluster_reply(c, e->reply, REPLY_OK, "",
+		      was_on ? "Replicas of offline nodes are placed elsewhere now"
+			     : "Nothing was held back: there was no mass failure");
+}
+
 static void go_offline(struct cluster *c, struct node *n)
 {
 	n->offline = true;

@@ -437,12 +437,21 @@ void node_heartbeat(struct cluster *c, const struct event_heartbeat *e)
 
 /* ---- removal ---- */
 
-static uint32_t containers_of(const struct node *n)
+#define NAMED_MAX 5u /* containers in a refusal */
+
+/* How many it has; the first of them by name. */
+static uint32_t containers_of(const struct node *n, struct buf *names)
 {
 	uint32_t count = 0;
 
-	LIST_FOR_EACH(r, &n->replicas, struct replica, node_link)
-		count += r->state != REPLICA_GONE;
+	LIST_FOR_EACH(r, &n->replicas, struct replica, node_link) {
+		if (r->state == REPLICA_GONE)
+			continue;
+		if (count++ < NAMED_MAX)
+			buf_printf(names, "%s%s", count > 1 ? ", " : "", r->name);
+	}
+	if (count > NAMED_MAX)
+		buf_printf(names, ", …");
 	return count;
 }
 
@@ -483,7 +492,9 @@ static void remove_node(struct cluster *c, struct node *n)
 void node_delete(struct cluster *c, const struct event_node_delete *e)
 {
 	struct node *n = cluster_find_node(c, e->node_id);
+	struct buf names;
 	uint32_t busy;
+	bool dead;
 
 	if (!n) {
 		cluster_reply(c, e->reply, REPLY_NOT_FOUND, "Node Not Found",
@@ -495,14 +506,22 @@ void node_delete(struct cluster *c, const struct event_node_delete *e)
 			      "the control plane's own node cannot be removed");
 		return;
 	}
-	busy = containers_of(n);
-	if (busy && !(e->force && n->offline)) {
+	/* A person knows sooner than silence does. */
+	dead = node_lost(n) || n->suspect;
+	buf_init(&names, 4096);
+	busy = containers_of(n, &names);
+	if (busy && !(e->force && dead)) {
 		cluster_reply(c, e->reply, REPLY_CONFLICT, "Node Has Active Containers",
-			      "node %s has %u container%s: move the apps elsewhere first%s",
-			      n->name, busy, busy == 1 ? "" : "s",
-			      n->offline ? ", or use --force as it is offline" : "");
-		return;
+			      "node %s has %u container%s (%s): %s", n->name, busy,
+			      busy == 1 ? "" : "s", names.data,
+			      dead	 ? "it does not answer, so --force removes it with them"
+			      : e->force ? "it still answers, so drain it first; if it is dead, it is being asked now, try again in a few seconds"
+					 : "drain it first");
+		if (e->force)
+			batch_effect(c->batch, EFFECT_NODE_PROBE)->node.node_id = n->id;
+	} else {
+		cluster_reply(c, e->reply, REPLY_OK, "", "Node %s removed", n->name);
+		remove_node(c, n);
 	}
-	cluster_reply(c, e->reply, REPLY_OK, "", "Node %s removed", n->name);
-	remove_node(c, n);
+	buf_fini(&names);
 }

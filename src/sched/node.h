@@ -10,6 +10,7 @@
 
 #define NODE_LOCAL_ID 0
 #define NODE_NAME_MAX 64u
+#define QUARANTINE_MAX 1000u /* unknown containers remembered per node */
 
 enum node_intent { NODE_ACTIVE, NODE_DRAINING, NODE_DRAINED, NODE_REMOVED };
 
@@ -21,6 +22,7 @@ enum node_link { LINK_UNKNOWN, LINK_UP, LINK_LOST };
 struct quarantined {
 	struct list link; /* of its node */
 	char *container_id, *name;
+	uint64_t seq; /* of the call that ends it; 0: none is under way */
 };
 
 struct node {

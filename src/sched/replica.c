@@ -150,6 +150,7 @@ void replica_set_state(struct cluster *c, struct replica *r, enum replica_state 
 		liveness_room(c);
 		r->ended_wall_ms = c->now.wall_ms;
 		replica_rest(c, r);
+		drain_settle(c, r->node);
 	}
 }
 

@@ -12,7 +12,7 @@ static const char *const members[] = {
 	"port",	      "published",  "spec_hash",    "container_id", "started_at", "reason",
 	"failed",     "foreign",    "away",	    "created_ms",   "ended_ms",	  "exit_code",
 	"oom_killed", "cpu_millis", "memory_bytes", "disk_bytes",	  "gpus",	"cards",
-	"score",      "placed",	    NULL,
+	"score",      "placed",	    "leaving",	    NULL,
 };
 static const char *const phases[] = {
 	[PHASE_PLACED] = "placed",
@@ -58,6 +58,7 @@ void replica_save(struct cluster *c, struct replica *r)
 	json_put_bool(&o, "failed", r->failed);
 	json_put_bool(&o, "foreign", r->foreign);
 	json_put_bool(&o, "away", r->away);
+	json_put_bool(&o, "leaving", r->leaving);
 	json_put_int(&o, "created_ms", (int64_t)r->created_wall_ms);
 	json_put_int(&o, "ended_ms", (int64_t)r->ended_wall_ms);
 	json_put_int(&o, "exit_code", r->exit_code);
@@ -112,6 +113,8 @@ static int load_numbers(struct replica *r, const struct json *doc, struct err *e
 		rc = record_bool(&r->foreign, doc, "foreign", err);
 	if (!rc)
 		rc = record_bool(&r->away, doc, "away", err);
+	if (!rc)
+		rc = record_bool(&r->leaving, doc, "leaving", err);
 	if (!rc)
 		rc = record_bool(&r->oom_killed, doc, "oom_killed", err);
 	if (!rc)

@@ -306,6 +306,8 @@ void result_stop(struct cluster *c, const struct event_result *e)
 	struct replica *r = take(c, e, AWAIT_STOP);
 	bool stuck;
 
+	if (!*e->op.app)
+		inventory_gc_done(c, e, false);
 	if (!r)
 		return;
 	stuck = e->outcome == RPC_ERROR && r->attempts + 1 >= STOP_ATTEMPTS;
@@ -321,6 +323,8 @@ void result_remove(struct cluster *c, const struct event_result *e)
 {
 	struct replica *r = take(c, e, AWAIT_REMOVE);
 
+	if (!*e->op.app)
+		inventory_gc_done(c, e, true);
 	if (!r)
 		return;
 	if (e->outcome == RPC_OK || e->outcome == RPC_NOT_FOUND)

@@ -178,7 +178,7 @@ void rollout_advance(struct cluster *c, struct app *a)
 	if (a->rolling != rel)
 		return;
 	if (t.live < rel->spec.replicas) {
-		rollout_place_missing(c, rel, rel->spec.replicas - t.live);
+		rollout_place_missing(c, rel, rel->spec.replicas - t.live, false);
 		rollout_drive(c, a, rel);
 	} else if (t.healthy == t.live) {
 		cut_over(c, a);

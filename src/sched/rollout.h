@@ -46,8 +46,12 @@ struct tally rollout_drive(struct cluster *c, struct app *a, struct release *rel
 /* Makes the replicas of a plan. false with the reason: those made so far are there. */
 bool rollout_place_plan(struct cluster *c, struct release *rel, const struct placement_ask *ask,
 			const struct placement *plan, struct err *err) MUST_CHECK;
-/* Places what a release lacks. What finds no node waits until one can take more. */
-void rollout_place_missing(struct cluster *c, struct release *rel, uint32_t missing);
+/* Places what a release lacks or, when <moving>, successors of replicas that leave their nodes. What finds no node waits
+ * until one can take more. */
+void rollout_place_missing(struct cluster *c, struct release *rel, uint32_t missing, bool moving);
+/* One replica of <rel> more, on <n>. -ENOENT, -ENOSPC: not there. */
+int rollout_place_on(struct cluster *c, struct release *rel, const struct node *n,
+		     struct err *err) MUST_CHECK;
 /* Looks again when some node can take more, or can be relied on again. */
 void rollout_wait_for_nodes(struct cluster *c, struct app *a);
 

@@ -61,7 +61,7 @@ void rollout_wait_for_nodes(struct cluster *c, struct app *a)
 		list_push_back(&c->unsettled, &a->unsettled_link);
 }
 
-void rollout_place_missing(struct cluster *c, struct release *rel, uint32_t missing)
+void rollout_place_missing(struct cluster *c, struct release *rel, uint32_t missing, bool moving)
 {
 	struct placement_ask ask = { .app = rel->app->name,
 				     .spec = &rel->spec,
@@ -82,8 +82,30 @@ void rollout_place_missing(struct cluster *c, struct release *rel, uint32_t miss
 		rollout_wait_for_nodes(c, rel->app);
 	if (rc && !rel->app->short_told) {
 		rel->app->short_told = true;
-		cluster_tell(c, "ReplicasShort", rel->app->name, "app %s lacks replicas: %s",
+		cluster_tell(c, moving ? "MoveWaits" : "ReplicasShort", rel->app->name,
+			     moving ? "replicas of app %s cannot leave their node: %s"
+				    : "app %s lacks replicas: %s",
 			     rel->app->name, err.text);
 	}
 	placement_fini(&plan);
+}
+
+int rollout_place_on(struct cluster *c, struct release *rel, const struct node *n, struct err *err)
+{
+	struct app_spec spec = rel->spec;
+	const char *name = n->name;
+	struct placement_ask ask = { .app = rel->app->name,
+				     .spec = &spec,
+				     .release = rel,
+				     .n = 1,
+				     .cursor = rel->cursor };
+	struct placement plan;
+	int rc;
+
+	spec.nodes = (struct strs){ &name, 1 };
+	rc = placement_plan(c, &ask, &plan, err);
+	if (!rc && !rollout_place_plan(c, rel, &ask, &plan, err))
+		rc = -ENOSPC;
+	placement_fini(&plan);
+	return rc;
 }

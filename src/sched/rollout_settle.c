@@ -1,16 +1,10 @@
 /* What keeps a settled app at its number of replicas. Everything here looks at what there is and does what is missing. */
 #include "sched/state.h"
 
-static bool is_solid(const struct replica *r)
-{
-	return r->state == REPLICA_READY && (r->routed || !r->port) && !r->node->offline &&
-	       !r->node->suspect && r->node->link_state == LINK_UP;
-}
-
 /* Who goes first when there are too many: what carries no traffic, then what came back, then the newest. */
 static uint32_t rank(const struct replica *r)
 {
-	if (!is_solid(r))
+	if (!move_is_solid(r))
 		return r->returned ? 0 : replica_is_starting(r) ? 1 : 2;
 	return r->returned ? 3 : 4;
 }
@@ -21,7 +15,8 @@ static void retire_surplus(struct cluster *c, struct app *a, uint32_t surplus)
 		struct replica *victim = NULL;
 
 		LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
-			if (r->release != a->current || !replica_is_live(r) || r->away)
+			if (r->release != a->current || !replica_is_live(r) || r->away ||
+			    move_leaves(r))
 				continue;
 			if (!victim || rank(r) <= rank(victim))
 				victim = r;
@@ -32,33 +27,61 @@ static void retire_surplus(struct cluster *c, struct app *a, uint32_t surplus)
 	}
 }
 
-void app_reconcile(struct cluster *c, struct app *a)
-{
-	struct release *rel = a->current;
-	uint32_t present = 0, away = 0, solid = 0, want = rel->spec.replicas;
+/* What there is of the current release. */
+struct presence {
+	uint32_t away;
+	uint32_t staying, solid;	 /* there, and to stay */
+	uint32_t leaving, solid_leaving; /* there, and to go once replaced */
+};
 
-	rollout_drive(c, a, rel);
+static struct presence count_present(struct cluster *c, struct app *a)
+{
+	struct presence p = { 0 };
+
 	LIST_FOR_EACH_SAFE(r, &a->replicas, struct replica, link) {
-		if (r->release != rel || !replica_is_live(r))
+		if (r->release != a->current || !replica_is_live(r))
 			continue;
 		if (r->state == REPLICA_HEALTHY) {
 			replica_ready(c, r);
 			a->retries = 0;
 		}
-		away += r->away;
-		present += !r->away;
-		solid += is_solid(r) && !r->away;
+		if (r->away) {
+			p.away++;
+		} else if (move_leaves(r)) {
+			p.leaving++;
+			p.solid_leaving += move_is_solid(r);
+		} else {
+			p.staying++;
+			p.solid += move_is_solid(r);
+		}
 	}
-	if (present >= want)
-		a->short_told = false;
+	return p;
+}
+
+void app_reconcile(struct cluster *c, struct app *a)
+{
+	struct release *rel = a->current;
+	uint32_t want = rel->spec.replicas;
+	struct presence p;
+
+	rollout_drive(c, a, rel);
+	p = count_present(c, a);
 	if (cluster_braked(c))
-		want -= MIN(want, away);
-	if (present < want && !timer_is_set(&a->timer)) {
-		rollout_place_missing(c, rel, want - present);
+		want -= MIN(want, p.away);
+	if (p.staying < want)
+		p.staying += move_cancel(c, a, want - p.staying);
+	if (p.staying >= want)
+		a->short_told = false;
+	if (p.staying < want && !timer_is_set(&a->timer)) {
+		rollout_place_missing(c, rel, want - p.staying, p.staying + p.leaving >= want);
 		rollout_drive(c, a, rel);
-	} else if (present > rel->spec.replicas && solid >= rel->spec.replicas) {
-		retire_surplus(c, a, present - rel->spec.replicas);
-	} else if (present > rel->spec.replicas) {
+	} else if (p.staying > rel->spec.replicas && p.solid >= rel->spec.replicas) {
+		retire_surplus(c, a, p.staying - rel->spec.replicas);
+	} else if (p.staying > rel->spec.replicas) {
+		rollout_wait_for_nodes(c, a);
+	}
+	if (p.leaving) {
+		move_on(c, a, p.solid + p.solid_leaving, rel->spec.replicas);
 		rollout_wait_for_nodes(c, a);
 	}
 }

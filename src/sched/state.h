@@ -4,6 +4,7 @@
 
 #include "sched/address.h"
 #include "sched/cluster.h"
+#include "sched/move.h"
 #include "sched/placement.h"
 #include "sched/rollout.h"
 
@@ -14,7 +15,6 @@
 #define API_KEYS_MAX 1000u
 #define REGISTRIES_MAX 1000u
 #define STATICS_MAX 1100000u
-#define QUARANTINE_MAX 1000u /* remembered per node */
 #define LABELS_MAX 64u	     /* of a node */
 
 enum timer_kind {
@@ -156,6 +156,8 @@ void liveness_pulse(struct cluster *c);
 /* Some node can take more than before: apps that are short try again. */
 void liveness_room(struct cluster *c);
 void liveness_release_brake(struct cluster *c);
+/* The same as a person's command. */
+void liveness_override_brake(struct cluster *c, const struct event_command *e);
 uint64_t liveness_clock(const struct cluster *c);
 
 /* token.c */
@@ -279,8 +281,30 @@ void inventory_full(struct cluster *c, struct node *n, const struct container_in
 		    size_t count);
 void inventory_one(struct cluster *c, struct node *n, const struct container_info *info);
 void inventory_forget(struct node *n);
+/* A person wants these quarantined containers gone. */
+void inventory_gc(struct cluster *c, const struct event_node_gc *e);
+/* The answer to a call about a quarantined container; op.app is "". */
+void inventory_gc_done(struct cluster *c, const struct event_result *e, bool removed);
 /* The node's engine or machine restarted: nothing known about its endpoints holds. */
 void inventory_doubt(struct cluster *c, struct node *n, const char *reason);
+
+/* drain.c */
+void drain_begin(struct cluster *c, const struct event_node_drain *e);
+void drain_end(struct cluster *c, const struct event_node_drain *e);
+/* A draining node that runs nothing any more is drained. */
+void drain_settle(struct cluster *c, struct node *n);
+
+/* move.c, besides move.h */
+/* It is to go as soon as others carry its traffic: its node drains, or a move is under way. */
+bool move_leaves(const struct replica *r);
+/* Carries traffic, and nothing speaks against its node. */
+bool move_is_solid(const struct replica *r);
+/* Up to <n> replicas of <a> that leave because a move was ordered stay after all: what was to take their place is not
+ * there. Returns how many. */
+uint32_t move_cancel(struct cluster *c, struct app *a, uint32_t n);
+/* Those that leave go, as far as <solid> replicas are more than <want>: never fewer than before carry traffic. */
+void move_on(struct cluster *c, struct app *a, uint32_t solid, uint32_t want);
+void move_ordered(struct cluster *c, const struct event_rebalance *e);
 
 /* rollout_settle.c, besides rollout.h */
 /* Everything that an app needs after something moved. */

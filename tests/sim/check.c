@@ -96,6 +96,18 @@ void check_event(struct sim *s, const struct effect_event *e)
 	}
 }
 
+void check_unknown(struct sim *s, const struct effect_container *e)
+{
+	if (*e->op.app)
+		return;
+	LIST_FOR_EACH(a, cluster_apps(s->cluster), struct app, link) {
+		LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
+			if (r->state != REPLICA_GONE && strcmp(r->container_id, e->container_id) == 0)
+				sim_fail(s, "%s is removed as unknown and is a replica", r->name);
+		}
+	}
+}
+
 static bool is_bare_beat(const struct cluster_event *e)
 {
 	return e->type == EVENT_HEARTBEAT && !e->heartbeat.has_inventory;
@@ -106,6 +118,28 @@ static bool is_report(const struct cluster_event *e)
 {
 	return e->type == EVENT_HEARTBEAT || e->type == EVENT_INVENTORY ||
 	       e->type == EVENT_CONTAINER;
+}
+
+/* No fault strikes with it: whoever carried traffic goes on, or its successor does. */
+static bool is_peaceful(const struct cluster_event *e)
+{
+	switch (e->type) {
+	case EVENT_NODE_DRAIN:
+	case EVENT_NODE_UNDRAIN:
+	case EVENT_NODE_GC:
+	case EVENT_REBALANCE:
+	case EVENT_BRAKE_RELEASE:
+	case EVENT_DEPLOY:
+	case EVENT_EXCHANGE:
+	case EVENT_AGENT_REACHABLE:
+	case EVENT_PROBE_DONE:
+	case EVENT_DRAINED: return true;
+	case EVENT_IMAGE_DONE: return e->image.result.outcome == RPC_OK;
+	case EVENT_CREATE_DONE: return e->container_done.result.outcome == RPC_OK;
+	case EVENT_STOP_DONE:
+	case EVENT_REMOVE_DONE: return e->result.outcome == RPC_OK;
+	default: return false;
+	}
 }
 
 /* Ready replicas whose containers truly run. */
@@ -148,13 +182,33 @@ void check_before(struct sim *s, const struct cluster_event *e)
 			a && a->current ? MIN(running(s, a), a->current->spec.replicas) : 0;
 	}
 	memset(s->routed_before, 0, sizeof(s->routed_before));
-	if (!is_bare_beat(e) || !n || strcmp(n->boot_id, e->heartbeat.boot_id) != 0)
+	if (!is_peaceful(e) &&
+	    (!is_bare_beat(e) || !n || strcmp(n->boot_id, e->heartbeat.boot_id) != 0))
 		return;
 	for (size_t i = 0; i < APPS; i++) {
 		const struct app *a = cluster_app(s->cluster, sim_apps[i]);
 
-		if (a && a->current)
+		if (a && a->current && a->current->spec.port)
 			s->routed_before[i] = MIN(app_routed(a), a->current->spec.replicas);
+	}
+}
+
+/* A node that was removed is nobody's any more: no replica's, and its token lets nobody in. */
+static void check_removed(struct sim *s, const struct cluster_event *e)
+{
+	int64_t id = e->node_delete.node_id;
+
+	if (e->type != EVENT_NODE_DELETE || cluster_node(s->cluster, id))
+		return;
+	LIST_FOR_EACH(a, cluster_apps(s->cluster), struct app, link) {
+		LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
+			if (r->state != REPLICA_GONE && r->node->id == id)
+				sim_fail(s, "%s is on a node that was removed", r->name);
+		}
+	}
+	for (uint32_t i = 1; i < MACHINES; i++) {
+		if (!cluster_node_auth(s->cluster, id, s->machines[i].token_hash))
+			sim_fail(s, "%s was removed and its token is good", s->machines[i].name);
 	}
 }
 
@@ -164,11 +218,15 @@ void check_after(struct sim *s, const struct cluster_event *e)
 		s->asked[e->heartbeat.reply % 4096] =
 			(uint8_t)(plane_machine(s, e->heartbeat.node_id)->index + 1);
 	check_still_running(s, e);
+	check_removed(s, e);
 	for (size_t i = 0; i < APPS; i++) {
 		const struct app *a = cluster_app(s->cluster, sim_apps[i]);
+		uint32_t want = a && a->current ? a->current->spec.replicas : 0;
 
-		if (s->routed_before[i] && (!a || app_routed(a) < s->routed_before[i]))
-			sim_fail(s, "a heartbeat alone took a replica of %s out", sim_apps[i]);
+		if (s->routed_before[i] &&
+		    (!a || app_routed(a) < MIN(s->routed_before[i], want)))
+			sim_fail(s, "%s alone took a replica of %s out", event_name(e->type),
+				 sim_apps[i]);
 	}
 }
 
@@ -247,9 +305,14 @@ static void check_machine(struct sim *s, const struct machine *m)
 
 	if (!n || (m->index && !m->node_id))
 		sim_fail(s, "%s is no node", m->name);
-	if (n->offline || n->suspect || (m->index && strcmp(node_status(n), "active") != 0))
+	if (n->offline || n->suspect ||
+	    strcmp(node_status(n), m->to_drain ? "drained" : "active") != 0)
 		sim_fail(s, "%s is well and the cluster says %s, %s", m->name, node_status(n),
 			 node_health(n));
+	LIST_FOR_EACH(r, &n->replicas, struct replica, node_link) {
+		if (m->to_drain && r->state != REPLICA_GONE)
+			sim_fail(s, "%s is drained and runs %s", m->name, r->name);
+	}
 	for (uint32_t i = 0; i < m->n; i++) {
 		const struct container *ct = &m->containers[i];
 		const struct replica *r = cluster_replica_named(s->cluster, ct->name);

@@ -291,10 +291,35 @@ static void power_off(struct sim *s, struct machine *m)
 	}
 }
 
+/* A container of another time, or of a name that another machine has: a backup was restored, say. */
+static void stranger(struct sim *s, struct machine *m)
+{
+	const struct machine *other = &s->machines[sim_random(s, MACHINES)];
+	struct container *ct = &m->containers[m->n];
+	const char *name = other != m && other->n ? other->containers[0].name : NULL;
+
+	if (m->n >= CONTAINERS_MAX / 2 || !m->up)
+		return;
+	*ct = (struct container){ .state = CONTAINER_RUNNING, .spec_hash = "of another time" };
+	snprintf(ct->id, sizeof(ct->id), "c%" PRIu64, ++s->next_container);
+	if (name && !machine_find(m, name))
+		snprintf(ct->name, sizeof(ct->name), "%s", name);
+	else
+		snprintf(ct->name, sizeof(ct->name), "sim-old-%" PRIu64, s->next_container);
+	snprintf(ct->started_at, sizeof(ct->started_at), "t%" PRIu64, s->now_ms);
+	m->n++;
+	sim_log(s, "---- %s appears on %s", ct->name, m->name);
+	changed(s, m, ct);
+}
+
 static void container_trouble(struct sim *s, struct machine *m)
 {
 	struct container *ct;
 
+	if (sim_chance(s, 50)) {
+		stranger(s, m);
+		return;
+	}
 	if (!m->n || !m->up)
 		return;
 	ct = &m->containers[sim_random(s, m->n)];
@@ -416,4 +441,10 @@ void machine_end_trouble(struct sim *s)
 	for (uint32_t i = 0; i < MACHINES; i++)
 		machine_heal(s, &s->machines[i]);
 	plane_restart(s);
+	/* One is drained in the end, or not; the rest takes what there is. */
+	for (uint32_t i = 0; i < MACHINES; i++)
+		sim_drain(s, &s->machines[i], false);
+	s->machines[1].to_drain = s->machines[1].node_id && sim_chance(s, 500);
+	if (s->machines[1].to_drain)
+		sim_drain(s, &s->machines[1], true);
 }

@@ -403,11 +403,15 @@ static void carry_out(struct sim *s, const struct effect *e)
 		break;
 	case EFFECT_STOP:
 		check_stop(s, &e->container);
+		check_unknown(s, &e->container);
+		call_unreliably(s, e, &e->container.op, e->container.node_id);
+		break;
+	case EFFECT_REMOVE:
+		check_unknown(s, &e->container);
 		call_unreliably(s, e, &e->container.op, e->container.node_id);
 		break;
 	case EFFECT_INSPECT:
-	case EFFECT_LOG_TAIL:
-	case EFFECT_REMOVE: call_unreliably(s, e, &e->container.op, e->container.node_id); break;
+	case EFFECT_LOG_TAIL: call_unreliably(s, e, &e->container.op, e->container.node_id); break;
 	case EFFECT_PROBE_START: probe_start(s, &e->probe); break;
 	case EFFECT_PROBE_CANCEL: probe_cancel(s, &e->probe.op); break;
 	case EFFECT_ROUTE_IN: route_in(s, &e->route.endpoint); break;

@@ -213,14 +213,91 @@ static void command_node_delete(struct sim *s)
 	plane_step(s, &e);
 }
 
+void sim_drain(struct sim *s, struct machine *m, bool drain)
+{
+	struct cluster_event e = { drain ? EVENT_NODE_DRAIN : EVENT_NODE_UNDRAIN,
+				   .node_drain = { 0, m->node_id } };
+
+	if (m->index && !m->node_id)
+		return;
+	e.node_drain.reply = ++s->next_reply;
+	sim_log(s, "people: %s node %s", drain ? "drain" : "undrain", m->name);
+	plane_step(s, &e);
+}
+
+/* All that is in quarantine, a container that is not, and one that there never was. */
+static void command_gc(struct sim *s)
+{
+	struct machine *m = &s->machines[sim_random(s, MACHINES)];
+	const struct node *n = cluster_node(s->cluster, m->node_id);
+	const char *ids[QUARANTINED_MAX + 2] = { "never", m->n ? m->containers[0].id : "none" };
+	struct cluster_event e = { EVENT_NODE_GC, .node_gc = { 0, m->node_id, { ids, 2 } } };
+	char kept[QUARANTINED_MAX + 2][65];
+
+	if (!n || (m->index && !m->node_id))
+		return;
+	LIST_FOR_EACH(q, &n->quarantine, struct quarantined, link) {
+		if (e.node_gc.containers.n == ARRAY_LEN(ids))
+			break;
+		ids[e.node_gc.containers.n++] = q->container_id;
+	}
+	/* The step may free what it was told from. */
+	for (size_t i = 0; i < e.node_gc.containers.n; i++) {
+		snprintf(kept[i], sizeof(kept[i]), "%s", ids[i]);
+		ids[i] = kept[i];
+	}
+	e.node_gc.reply = ++s->next_reply;
+	sim_log(s, "people: remove %zu unknown containers of %s", e.node_gc.containers.n - 2,
+		m->name);
+	plane_step(s, &e);
+}
+
+static void command_rebalance(struct sim *s)
+{
+	struct move_order orders[MOVES_MAX];
+	struct cluster_event e = { EVENT_REBALANCE, .rebalance = { 0, orders, 0 } };
+	char apps[MOVES_MAX][51];
+	struct move_plan plan;
+
+	move_plan(s->cluster, &plan);
+	for (uint32_t i = 0; i < plan.n; i++) {
+		const struct replica *r = plan.moves[i].replica;
+
+		if (plan.moves[i].to == r->node)
+			sim_fail(s, "a plan moves %s to where it is", r->name);
+		snprintf(apps[i], sizeof(apps[i]), "%s", r->app->name);
+		orders[e.rebalance.moves_n++] =
+			(struct move_order){ apps[i], r->n, plan.moves[i].to->id };
+		sim_log(s, "people: move %s to %s", r->name, plan.moves[i].to->name);
+	}
+	e.rebalance.reply = ++s->next_reply;
+	plane_step(s, &e);
+}
+
+static void command_nodes(struct sim *s)
+{
+	uint64_t dice = sim_random(s, 10);
+
+	if (dice < 4)
+		sim_drain(s, &s->machines[sim_random(s, MACHINES)], true);
+	else if (dice < 7)
+		sim_drain(s, &s->machines[sim_random(s, MACHINES)], false);
+	else if (dice < 8)
+		command_gc(s);
+	else
+		command_rebalance(s);
+}
+
 static void do_command(struct sim *s)
 {
 	struct cluster_event e = { .type = EVENT_BRAKE_RELEASE };
-	uint64_t dice = sim_random(s, 100);
+	uint64_t dice = sim_random(s, 110);
 
 	if (!s->cluster)
 		return;
-	if (dice < 55) {
+	if (dice >= 100) {
+		command_nodes(s);
+	} else if (dice < 55) {
 		command_deploy(s);
 	} else if (dice < 61) {
 		e = (struct cluster_event){ EVENT_APP_DELETE,

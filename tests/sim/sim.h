@@ -3,6 +3,7 @@
 #define TEMPS_TESTS_SIM_H
 
 #include "sched/cluster.h"
+#include "sched/move.h"
 
 #define MACHINES 7u /* machine 0 runs the control plane */
 #define APPS 5u
@@ -11,6 +12,7 @@
 #define PROBES_MAX 1024u
 #define SIM_TRACE_BYTES 65536u
 #define DISTURBANCES_MAX 4096u /* of a run that can be made small */
+#define QUARANTINED_MAX 8u /* removed by one command */
 
 struct container {
 	char id[65], name[80], app[51], image[64], started_at[40], spec_hash[33], ip[64];
@@ -28,6 +30,7 @@ struct machine {
 	bool calls_pass, data_pass; /* network between it and the control plane */
 	bool streaming;		    /* an event stream is open to the running control plane */
 	bool joined, inventory_due, linking;
+	bool to_drain; /* when trouble ends: it is to be drained then */
 	uint32_t boot, stream_n, beat_n;
 	struct container containers[CONTAINERS_MAX];
 	uint32_t n;
@@ -150,6 +153,8 @@ bool sim_chance(struct sim *s, unsigned per_mille);
 void sim_log(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* An invariant does not hold: ends the process, after the trace was printed or the failure noted. */
 void sim_fail(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3) __attribute__((noreturn));
+/* Somebody drains the machine's node, or ends that. */
+void sim_drain(struct sim *s, struct machine *m, bool drain);
 struct message *sim_send(struct sim *s, enum message_kind kind, uint64_t in_ms);
 
 /* One run of a seed. Ends the process when an invariant does not hold. */
@@ -194,6 +199,8 @@ void check_stop(struct sim *s, const struct effect_container *e);
 void check_create(struct sim *s, const struct effect_create *e);
 void check_event(struct sim *s, const struct effect_event *e);
 void check_settled(struct sim *s);
+/* A container without a replica is stopped or removed. */
+void check_unknown(struct sim *s, const struct effect_container *e);
 void check_before(struct sim *s, const struct cluster_event *e);
 void check_after(struct sim *s, const struct cluster_event *e);
 void check_loaded(struct sim *s);
