@@ -1,4 +1,4 @@
-/* temps node ls | show | rm */
+/* temps node ls | show | rm; what else is done with nodes is in cmd_drain.c. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -100,6 +100,28 @@ static void print_labels(const struct json *labels)
 		putchar('\n');
 }
 
+static void unknown_row(struct table *t, const struct json *k)
+{
+	table_cellf(t, "%.12s", json_cstr(json_get(k, "container_id"), ""));
+	table_str(t, k, "container_name");
+	table_str(t, k, "status");
+}
+
+static int show_unknown(struct cli *c, const struct json *node, const char *path)
+{
+	static const char *const columns[] = { "NOT KNOWN HERE", "NAME", "STATUS", NULL };
+	char *quarantine;
+	int code;
+
+	if (!json_int(json_get(node, "quarantined"), 0))
+		return EXIT_DONE;
+	putchar('\n');
+	quarantine = xasprintf("%s/quarantine", path);
+	code = cli_list_path(c, quarantine, "containers", columns, unknown_row);
+	free(quarantine);
+	return code;
+}
+
 static int node_show(struct cli *c, int argc, char **argv)
 {
 	static const char *const columns[] = { "CONTAINER", "NAME", "IMAGE", "STATUS", NULL };
@@ -121,6 +143,8 @@ static int node_show(struct cli *c, int argc, char **argv)
 		print_resources(node);
 		putchar('\n');
 		code = cli_list_path(c, containers, "containers", columns, container_row);
+		if (code == EXIT_DONE)
+			code = show_unknown(c, node, path);
 	}
 	json_free(node);
 	free(containers);
@@ -131,9 +155,10 @@ static int node_show(struct cli *c, int argc, char **argv)
 
 static int node_rm(struct cli *c, int argc, char **argv)
 {
-	bool yes = false;
+	bool yes = false, force = false;
 	const struct opt opts[] = {
 		{ "yes", NULL, OPT_FLAG, &yes, "do not ask", 0, 0, false },
+		{ "force", NULL, OPT_FLAG, &force, "a node that does not answer, with all it ran", 0, 0, false },
 		{ 0 },
 	};
 	struct json *doc = NULL;
@@ -145,7 +170,7 @@ static int node_rm(struct cli *c, int argc, char **argv)
 	if (!yes && !cli_confirm("Remove node %s from the cluster and revoke its token?", argv[0]))
 		return cli_fail("not removed: answer y, or give --yes");
 	name = cli_escape(argv[0]);
-	path = xasprintf("/api/internal/nodes/%s", name);
+	path = xasprintf("/api/internal/nodes/%s%s", name, force ? "?force=1" : "");
 	code = cli_call(c, "DELETE", path, NULL, &doc);
 	if (code == EXIT_DONE && c->globals.json)
 		cli_print_json(doc);
@@ -159,4 +184,4 @@ static int node_rm(struct cli *c, int argc, char **argv)
 
 const struct command command_node_ls = { "node ls", "[options]", "List the nodes", node_ls };
 const struct command command_node_show = { "node show", "NAME", "Show a node and its containers", node_show };
-const struct command command_node_rm = { "node rm", "NAME [--yes]", "Remove a node from the cluster", node_rm };
+const struct command command_node_rm = { "node rm", "NAME [--force] [--yes]", "Remove a node from the cluster", node_rm };

@@ -27,6 +27,9 @@ static void print_status(const struct json *s)
 		       json_cstr(json_get(docker, "error"), "no engine answers"));
 	printf("%-10s %lld of %lld active\n", "nodes", (long long)json_int(json_get(nodes, "active"), 0),
 	       (long long)json_int(json_get(nodes, "total"), 0));
+	if (json_bool(json_get(json_get(s, "deployer"), "braked"), false))
+		printf("%-10s ON for %lld s: many nodes went offline at once, so nothing is placed again; 'temps node failover' releases it\n",
+		       "brake", (long long)json_int(json_get(json_get(s, "deployer"), "brake_left_s"), 0));
 	printf("%-10s %lld\n", "apps", (long long)json_int(json_get(s, "apps"), 0));
 	printf("%-10s %lld\n", "routes", (long long)json_int(json_get(s, "routes"), 0));
 	text_size((uint64_t)json_int(json_get(s, "memory_rss_bytes"), 0), size);

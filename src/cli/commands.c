@@ -9,6 +9,8 @@ const struct command *const cli_commands[] = {
 	&command_serve,	      &command_agent,	     &command_join,	       &command_deploy,
 	&command_apps,	      &command_ps,	     &command_logs,	       &command_releases,
 	&command_rm,	      &command_node_ls,	     &command_node_show,       &command_node_rm,
+	&command_node_drain,  &command_node_undrain, &command_node_gc,	       &command_node_failover,
+	&command_rebalance,
 	&command_token_create, &command_token_ls,    &command_token_revoke,    &command_key_create,
 	&command_key_ls,      &command_key_revoke,   &command_route_ls,	       &command_route_add,
 	&command_route_set,   &command_route_rm,     &command_cert_ls,	       &command_cert_add,

@@ -7,6 +7,8 @@ struct command;
 extern const struct command command_serve, command_agent, command_join;
 extern const struct command command_deploy, command_apps, command_ps, command_releases, command_logs, command_rm;
 extern const struct command command_node_ls, command_node_show, command_node_rm;
+extern const struct command command_node_drain, command_node_undrain, command_node_gc, command_node_failover;
+extern const struct command command_rebalance;
 extern const struct command command_token_create, command_token_ls, command_token_revoke;
 extern const struct command command_key_create, command_key_ls, command_key_revoke;
 extern const struct command command_route_ls, command_route_add, command_route_set, command_route_rm;

@@ -81,6 +81,17 @@ void api_nodes(struct api_request *r);
 void api_node(struct api_request *r);
 void api_node_containers(struct api_request *r);
 void api_node_delete(struct api_request *r);
+/* The node that the path names, by number or name; NULL after 404 was answered. */
+const struct node *api_find_node(struct api_request *r);
+
+void api_node_drain(struct api_request *r);
+void api_node_drain_status(struct api_request *r);
+void api_node_undrain(struct api_request *r);
+void api_node_quarantine(struct api_request *r);
+void api_node_gc(struct api_request *r);
+void api_rebalance_plan(struct api_request *r);
+void api_rebalance(struct api_request *r);
+void api_failover(struct api_request *r);
 
 void api_apps(struct api_request *r);
 void api_app(struct api_request *r);

@@ -85,6 +85,7 @@ static void put_node(struct json_out *o, const struct control *c, const struct n
 	json_put_bool(o, "agent_ok", n->link_state == LINK_UP);
 	json_put_bool(o, "docker_ok", local ? here.ok : n->docker_ok);
 	json_put_int(o, "containers", containers_of(n));
+	json_put_int(o, "quarantined", n->quarantine_n);
 	json_obj_end(o);
 }
 
@@ -109,8 +110,7 @@ void api_nodes(struct api_request *r)
 	api_answer_send(&a, r, 200);
 }
 
-/* By number or name; NULL after 404 was answered. */
-static const struct node *find_node(struct api_request *r)
+const struct node *api_find_node(struct api_request *r)
 {
 	const struct control *c = r->app;
 	const struct cluster *cluster = deployer_cluster(c->deployer);
@@ -130,7 +130,7 @@ static const struct node *find_node(struct api_request *r)
 
 void api_node(struct api_request *r)
 {
-	const struct node *n = find_node(r);
+	const struct node *n = api_find_node(r);
 	struct json_out o;
 	struct buf b;
 
@@ -162,7 +162,7 @@ static void put_container(struct json_out *o, const struct replica *r)
 
 void api_node_containers(struct api_request *r)
 {
-	const struct node *n = find_node(r);
+	const struct node *n = api_find_node(r);
 	struct api_answer a;
 	int64_t total = 0;
 
@@ -193,7 +193,7 @@ static void on_deleted(struct command *cmd, const struct effect_reply *e)
 
 void api_node_delete(struct api_request *r)
 {
-	const struct node *n = find_node(r);
+	const struct node *n = api_find_node(r);
 	struct cluster_event e = { .type = EVENT_NODE_DELETE };
 	struct command *cmd;
 	char force[8] = "";

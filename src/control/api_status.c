@@ -168,6 +168,8 @@ void api_status(struct api_request *r)
 	json_put_int(&a.o, "waiting", d.waiting);
 	json_put_int(&a.o, "running", d.running);
 	json_put_bool(&a.o, "braked", cluster_braked(cluster));
+	json_put_int(&a.o, "brake_left_s",
+		     (cluster_brake_ms(cluster, loop_now_ms(c->loop)) + 999) / 1000);
 	json_obj_end(&a.o);
 	json_put_int(&a.o, "memory_rss_bytes", resident_bytes());
 	api_answer_send(&a, r, 200);

@@ -64,6 +64,57 @@ def test_an_offline_node_s_work_moves_and_its_return_is_quiet(new_cluster):
     assert load.bad == []
 
 
+def test_drained_spread_anew_and_removed_by_force(cluster):
+    c = cluster
+    c.worker("worker-1")
+    c.deploy("hello", replicas=2)
+
+    def where():
+        return sorted(r["node"] for r in c.ready_replicas("hello"))
+
+    assert where() == ["local", "worker-1"]
+    with Load(c, "hello.example.test") as one, Load(c, "hello.example.test", fresh=True) as two:
+        assert "may be removed" in c.run("node", "drain", "worker-1", "--wait").stdout
+        assert c.node("worker-1")["status"] == "drained" and where() == ["local", "local"]
+        assert c.run("node", "drain", "worker-1", check=False).returncode == 1
+        assert c.api("GET", "/api/internal/nodes/1/drain", c.key()).json()["can_remove"] is True
+        c.run("node", "undrain", "worker-1")
+        plan = c.json("rebalance")["moves"]
+        assert [(m["from"], m["to"]) for m in plan] == [("local", "worker-1")]
+        assert c.run("rebalance", check=False, stdin=subprocess.DEVNULL).returncode == 1 and where() == ["local", "local"]
+        c.run("rebalance", "--yes")
+        poll("spread again", lambda: where() == ["local", "worker-1"], 20)
+        # This machine is a node like any other.
+        c.run("node", "drain", "local", "--wait")
+        assert c.node("local")["status"] == "drained" and where() == ["worker-1", "worker-1"]
+        c.run("node", "undrain", "local")
+        c.run("rebalance", "--yes")
+        poll("spread again", lambda: where() == ["local", "worker-1"], 20)
+    assert one.bad == [] and two.bad == []
+    token = c.workers[0].config()["token"]
+    r = c.run("node", "rm", "worker-1", "--force", "--yes", check=False)
+    assert r.returncode == 1 and "still answers" in r.stderr and f"{c.id}-hello-" in r.stderr
+    c.workers[0].process.kill()
+    # No 90 seconds: a person knows that it is dead.
+    poll("removed by force", lambda: c.run("node", "rm", "worker-1", "--force", "--yes", check=False).returncode == 0, 15)
+    poll("replaced", lambda: where() == ["local", "local"], 15)
+    assert c.api("POST", "/api/internal/nodes/1/heartbeat", token, json={}).status_code in (401, 404)
+
+
+def test_unknown_containers_are_removed_by_hand_only(cluster):
+    c = cluster
+    c.deploy("hello", replicas=1)
+    docker("run", "-d", "--name", f"{c.id}-old-7", "--label", "sh.temps.managed=true", "--label", f"sh.temps.cluster={c.id}",
+           "--label", "sh.temps.node=local", c.image)
+    poll("it is noticed", lambda: c.node("local")["quarantined"] == 1, 15)
+    assert f"{c.id}-old-7" in c.run("node", "show", "local").stdout
+    r = c.run("node", "gc", "local", check=False, stdin=subprocess.DEVNULL)
+    assert r.returncode == 1 and f"{c.id}-old-7" in r.stderr
+    assert c.run("node", "gc", "local", "--yes").stdout == "1 removed\n"
+    assert docker("ps", "-aq", "--filter", f"name={c.id}-old-7") == ""
+    assert len(c.ready_replicas("hello")) == 1 and "release it" not in c.run("status").stdout
+
+
 def test_an_agent_that_restarts_moves_no_traffic(cluster):
     c = cluster
     w = c.worker("worker-1")
