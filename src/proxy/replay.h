@@ -8,17 +8,12 @@
 #define REPLAY_BLOCK_BYTES 8192
 #define REPLAY_BLOCKS 8 /* 64 KiB */
 
+/* Zero is an empty one. */
 struct replay {
 	uint8_t *block[REPLAY_BLOCKS]; /* leased as needed */
 	uint32_t n;		       /* bytes kept */
 	bool lost; /* more passed than could be kept: what is here is not all of it */
 };
-
-static inline void replay_init(struct replay *rp)
-{
-	rp->n = 0;
-	rp->lost = false;
-}
 
 /* Keeps a copy, or forgets everything when the limit <max_bytes> or the pool says no. */
 void replay_keep(struct replay *rp, struct pool *blocks, uint32_t max_bytes, const char *p,

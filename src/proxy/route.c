@@ -29,13 +29,6 @@ int route_remove(struct front *f, const char *host, const char *path)
 	return table_remove(&f->table, slice_str(host), normal_path(path));
 }
 
-struct upstream *route_owner(struct front *f, const char *host, const char *path)
-{
-	struct route *r = table_entry(&f->table, slice_str(host), normal_path(path));
-
-	return r ? CONTAINER_OF(r->target, struct upstream, target) : NULL;
-}
-
 int route_stats(struct front *f, const char *host, const char *path, struct route_stats *out)
 {
 	struct route *r = table_entry(&f->table, slice_str(host), normal_path(path));

@@ -11,12 +11,10 @@ struct route_stats {
 
 /* Sends <host><path>* to <u>. <host> is lower case, maybe "*.example.test"; <path> starts with '/'
  * and matches whole segments
- * ("/api" matches "/api" and "/api/x", not "/apix"). -EEXIST: taken, see route_owner(). */
+ * ("/api" matches "/api" and "/api/x", not "/apix"). -EEXIST: taken. */
 int route_add(struct front *f, const char *host, const char *path, struct upstream *u) MUST_CHECK;
 /* -ENOENT. */
 int route_remove(struct front *f, const char *host, const char *path);
-/* The upstream that has exactly this host and path, or NULL. */
-struct upstream *route_owner(struct front *f, const char *host, const char *path);
 int route_stats(struct front *f, const char *host, const char *path, struct route_stats *out);
 uint32_t route_count(const struct front *f);
 

@@ -28,7 +28,7 @@ static void keeps(void **state)
 	pool_init(&pool, "replay", REPLAY_BLOCK_BYTES, 100, 0);
 	/* In pieces of every kind of size, up to the very limit. */
 	for (size_t piece = 1; piece < 20000; piece = piece * 3 + 1) {
-		replay_init(&rp);
+		rp = (struct replay){ 0 };
 		for (size_t at = 0; at < sizeof(data); at += piece)
 			replay_keep(&rp, &pool, sizeof(data), data + at,
 				    MIN(piece, sizeof(data) - at));
@@ -53,7 +53,7 @@ static void runs_short(void **state)
 		struct replay rp;
 
 		pool_init(&pool, "replay", REPLAY_BLOCK_BYTES, cap, 0);
-		replay_init(&rp);
+		rp = (struct replay){ 0 };
 		for (unsigned i = 0; i < 3; i++)
 			replay_keep(&rp, &pool, 65536, data, REPLAY_BLOCK_BYTES);
 		assert_int_equal(rp.lost, cap < 3);
@@ -72,7 +72,7 @@ static void empty_is_whole(void **state)
 
 	(void)state;
 	pool_init(&pool, "replay", REPLAY_BLOCK_BYTES, 1, 0);
-	replay_init(&rp);
+	rp = (struct replay){ 0 };
 	replay_drop(&rp, &pool);
 	assert_false(rp.lost);
 	pool_fini(&pool);
