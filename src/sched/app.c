@@ -65,6 +65,7 @@ struct app *app_create(struct cluster *c, const char *name)
 	a->created_wall_ms = c->now.wall_ms;
 	a->timer.kind = TIMER_APP;
 	a->rollout_timer.kind = TIMER_ROLLOUT;
+	a->place_timer.kind = TIMER_PLACE;
 	list_push_back(&c->apps, &a->link);
 	map_put(&c->apps_by_name, slice_str(a->name), a);
 	c->apps_n++;
@@ -79,6 +80,7 @@ void app_destroy(struct cluster *c, struct app *a)
 		release_destroy(c, rel);
 	timer_clear(&c->timers, &a->timer);
 	timer_clear(&c->timers, &a->rollout_timer);
+	timer_clear(&c->timers, &a->place_timer);
 	map_del(&c->apps_by_name, slice_str(a->name));
 	list_remove(&a->link);
 	list_remove(&a->unsettled_link);

@@ -120,6 +120,7 @@ struct app {
 	uint32_t retries;	    /* failed replacements in a row */
 	struct timer timer;	    /* until then no failed replica is replaced */
 	struct timer rollout_timer; /* limit of the rollout under way */
+	struct timer place_timer;   /* set: more replicas are placed in the next step */
 	struct json *extra;
 };
 

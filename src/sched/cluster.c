@@ -37,6 +37,7 @@ static void config_copy(struct cluster_config *c, const struct cluster_config *f
 	c->stop_grace_s = or_default(from->stop_grace_s, 10);
 	c->brake_ms = or_default(from->brake_ms, 600000);
 	c->beat_flush_ms = or_default(from->beat_flush_ms, 10000);
+	c->place_slice = or_default(from->place_slice, 100);
 }
 
 static void init_lists(struct cluster *c)
@@ -265,6 +266,7 @@ static void fire(struct cluster *c, struct timer *t)
 		rollout_fail(c, CONTAINER_OF(t, struct app, rollout_timer),
 			     "the deploy took too long");
 		break;
+	case TIMER_PLACE: cluster_touch(c, CONTAINER_OF(t, struct app, place_timer)); break;
 	case TIMER_PULSE: liveness_pulse(c); break;
 	case TIMER_BEATS:
 		LIST_FOR_EACH_SAFE(n, &c->beats, struct node, beat_link) {

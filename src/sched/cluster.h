@@ -41,6 +41,7 @@ struct cluster_config {
 	uint32_t stop_grace_s;	   /* 10 */
 	uint32_t brake_ms;	   /* 600,000 */
 	uint32_t beat_flush_ms;	   /* 10,000 */
+	uint32_t place_slice;	   /* 100 replicas of an app in one step: about half a millisecond */
 };
 
 struct cluster;

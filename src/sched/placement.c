@@ -304,6 +304,14 @@ int placement_plan(const struct cluster *c, const struct placement_ask *ask, str
 	return 0;
 }
 
+int64_t placement_cursor(const struct placement_ask *ask, const struct placement *p, uint32_t n)
+{
+	enum strategy strategy;
+
+	(void)!strategy_parse(ask->spec->strategy, &strategy);
+	return n && strategy == STRATEGY_ROUND_ROBIN ? p->chosen[n - 1].node->id : ask->cursor;
+}
+
 void placement_fini(struct placement *p)
 {
 	free(p->chosen);

@@ -102,6 +102,9 @@ void placement_fini(struct placement *p);
 void placement_sheet_init(struct placement_sheet *s, const struct cluster *c);
 void placement_sheet_fini(struct placement_sheet *s);
 
+/* Where round-robin stands after the first <n> of a plan. */
+int64_t placement_cursor(const struct placement_ask *ask, const struct placement *p, uint32_t n);
+
 /* ---- in words (placement_say.c) ---- */
 
 #define PLACEMENT_TEXT_MAX 160u

@@ -43,7 +43,11 @@ void rollout_replica_failed(struct cluster *c, struct replica *r, bool node_faul
 struct tally rollout_drive(struct cluster *c, struct app *a, struct release *rel);
 
 /* rollout_place.c */
-/* Makes the replicas of a plan. false with the reason: those made so far are there. */
+/* Whether all of a plan can be had at once: addresses, and the bound of replicas; else false with the reason. */
+bool rollout_can_place(const struct cluster *c, const struct app_spec *s,
+		       const struct placement *plan, struct err *err) MUST_CHECK;
+/* Makes the replicas of a plan; those beyond a slice are left to the steps that follow, when the app settles. false with the
+ * reason: those made so far are there. */
 bool rollout_place_plan(struct cluster *c, struct release *rel, const struct placement_ask *ask,
 			const struct placement *plan, struct err *err) MUST_CHECK;
 /* Places what a release lacks or, when <moving>, successors of replicas that leave their nodes. What finds no node waits

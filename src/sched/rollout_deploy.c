@@ -46,12 +46,12 @@ static struct release *begin_planned(struct cluster *c, const struct rollout_ask
 	spec_hash(&rel->spec, rel->spec_hash);
 	if (ask->image_id)
 		text_replace(&rel->image_id, ask->image_id);
-	rel->cursor = plan->cursor;
 	if (host_claim(c, a, ask->spec, &err)) {
 		undo(c, a, rel, fresh);
 		return refuse(c, ask, REPLY_CONFLICT, "Domain Taken", &err);
 	}
-	if (!rollout_place_plan(c, rel, where, plan, &err)) {
+	if (!rollout_can_place(c, &rel->spec, plan, &err) ||
+	    !rollout_place_plan(c, rel, where, plan, &err)) {
 		undo(c, a, rel, fresh);
 		return refuse(c, ask, REPLY_LIMIT, "No Room", &err);
 	}

@@ -1,4 +1,5 @@
-/* Placing what a release lacks: a node, a number and an address for each replica. */
+/* Placing what a release lacks: a node, a number and an address for each replica. Many of them come in slices, a step each, so
+ * that no step takes long: what is left is planned again then, by what there is then. */
 #include <errno.h>
 #include <inttypes.h>
 
@@ -37,21 +38,48 @@ static struct replica *place_one(struct cluster *c, struct release *rel,
 	return r;
 }
 
-bool rollout_place_plan(struct cluster *c, struct release *rel, const struct placement_ask *ask,
-		       const struct placement *plan, struct err *err)
+static bool no_address(const struct cluster *c, const struct node *n, struct err *err)
 {
-	for (uint32_t i = 0; i < plan->n; i++) {
+	err_say(err, -ENOSPC, "node %s has no free address: they rest %u min after use", n->name,
+		c->config.address_rest_ms / 60000);
+	return false;
+}
+
+bool rollout_can_place(const struct cluster *c, const struct app_spec *s, const struct placement *plan,
+		       struct err *err)
+{
+	if (c->replicas_n + plan->n > REPLICAS_MAX) {
+		err_say(err, -ENOSPC, "there are %u replicas already, %u is the most", c->replicas_n,
+			REPLICAS_MAX);
+		return false;
+	}
+	for (uint32_t i = 0; s->port && i < plan->verdicts_n; i++) {
+		const struct placement_verdict *v = &plan->verdicts[i];
+		const struct address_pool *pool = v->planned ? v->node->pool : NULL;
+
+		if (pool && pool->n - pool->taken_n < v->planned)
+			return no_address(c, v->node, err);
+	}
+	return true;
+}
+
+bool rollout_place_plan(struct cluster *c, struct release *rel, const struct placement_ask *ask,
+			const struct placement *plan, struct err *err)
+{
+	uint32_t n = MIN(plan->n, c->config.place_slice);
+
+	for (uint32_t i = 0; i < n; i++) {
 		if (c->replicas_n >= REPLICAS_MAX) {
 			err_say(err, -ENOSPC, "there are %u replicas already", REPLICAS_MAX);
 			return false;
 		}
-		if (!place_one(c, rel, ask, &plan->chosen[i])) {
-			err_say(err, -ENOSPC,
-				"node %s has no free address: they rest %u min after use",
-				plan->chosen[i].node->name, c->config.address_rest_ms / 60000);
-			return false;
-		}
+		if (!place_one(c, rel, ask, &plan->chosen[i]))
+			return no_address(c, plan->chosen[i].node, err);
 	}
+	if (n)
+		rel->cursor = placement_cursor(ask, plan, n);
+	if (n < plan->n)
+		timer_set(&c->timers, &rel->app->place_timer, c->now.mono_ms);
 	return true;
 }
 
@@ -70,12 +98,14 @@ void rollout_place_missing(struct cluster *c, struct release *rel, uint32_t miss
 				     .cursor = rel->cursor };
 	struct placement plan;
 	struct err err = { 0 };
-	int rc = placement_plan(c, &ask, &plan, &err);
+	int rc;
 
-	if (plan.n && !rollout_place_plan(c, rel, &ask, &plan, &err))
-		rc = -ENOSPC;
+	if (timer_is_set(&rel->app->place_timer))
+		return;
+	rc = placement_plan(c, &ask, &plan, &err);
 	if (plan.n) {
-		rel->cursor = plan.cursor;
+		if (!rollout_place_plan(c, rel, &ask, &plan, &err))
+			rc = -ENOSPC;
 		release_dirty(c, rel);
 	}
 	if (rc)

@@ -22,6 +22,7 @@ enum timer_kind {
 	TIMER_REPLICA,
 	TIMER_APP,
 	TIMER_ROLLOUT,
+	TIMER_PLACE, /* an app's next slice of replicas */
 	TIMER_PULSE, /* every second while there are workers: tells a late turn */
 	TIMER_BEATS,
 	TIMER_BRAKE,

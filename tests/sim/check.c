@@ -212,6 +212,28 @@ static void check_removed(struct sim *s, const struct cluster_event *e)
 	}
 }
 
+/* What nodes have promised is what their replicas were promised, and no card is given twice. */
+static void check_promises(struct sim *s)
+{
+	LIST_FOR_EACH(n, cluster_nodes(s->cluster), struct node, link) {
+		struct promised sum = { 0 };
+		uint64_t cards = 0;
+
+		LIST_FOR_EACH(r, &n->replicas, struct replica, node_link) {
+			if (!r->has_promise)
+				continue;
+			promised_add(&sum, &r->promised);
+			if (cards & r->cards)
+				sim_fail(s, "%s has a card of another replica", r->name);
+			cards |= r->cards;
+		}
+		if (sum.sum.cpu_millis != n->promised.sum.cpu_millis ||
+		    sum.replicas != n->promised.replicas || sum.no_cpu != n->promised.no_cpu ||
+		    sum.sum.gpus != n->promised.sum.gpus || cards != n->cards_taken)
+			sim_fail(s, "the promises of node %s are not those of its replicas", n->name);
+	}
+}
+
 void check_after(struct sim *s, const struct cluster_event *e)
 {
 	if (e->type == EVENT_HEARTBEAT && plane_machine(s, e->heartbeat.node_id))
@@ -219,6 +241,7 @@ void check_after(struct sim *s, const struct cluster_event *e)
 			(uint8_t)(plane_machine(s, e->heartbeat.node_id)->index + 1);
 	check_still_running(s, e);
 	check_removed(s, e);
+	check_promises(s);
 	for (size_t i = 0; i < APPS; i++) {
 		const struct app *a = cluster_app(s->cluster, sim_apps[i]);
 		uint32_t want = a && a->current ? a->current->spec.replicas : 0;

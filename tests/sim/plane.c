@@ -598,7 +598,8 @@ void plane_restart(struct sim *s)
 					 .local_subnet = "172.30.0.0/24",
 					 .rollout_limit_ms = 1200000,
 					 .image_limit_ms = 300000,
-					 .rpc_limit_ms = 60000 };
+					 .rpc_limit_ms = 60000,
+					 .place_slice = 2 };
 	struct cluster_event start = { .type = EVENT_START };
 	struct err err;
 

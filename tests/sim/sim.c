@@ -110,6 +110,8 @@ const char *const sim_apps[APPS] = { "shop", "blog", "api", "mail", "wiki" };
 static const char *const images[] = { "good:1",	 "good:2", "good:3", "bad:1",
 				      "exits:1", "sick:1", "slow:1" };
 
+static const char *const strategies[] = { NULL, "spread", "least-loaded", "binpack" };
+
 static void command_deploy(struct sim *s)
 {
 	uint64_t which = sim_random(s, APPS);
@@ -118,7 +120,7 @@ static void command_deploy(struct sim *s)
 	const char *label = sim_chance(s, 500) ? "eu" : "us";
 	struct constraint region = { "region", { &label, 1 } };
 	char *host = xasprintf("%s.example.test", app);
-	const char *domain = host;
+	const char *domain = host, *wish = "soft:app=shop";
 	struct pair rate = { "rate", "100" };
 	struct app_spec spec = { .image = image,
 				 .replicas = 1 + (uint32_t)sim_random(s, 4),
@@ -130,6 +132,10 @@ static void command_deploy(struct sim *s)
 		EVENT_DEPLOY, .deploy = { .reply = ++s->next_reply, .app = app, .spec = &spec }
 	};
 
+	spec.strategy = strategies[sim_random(s, ARRAY_LEN(strategies))];
+	spec.affinity = (struct strs){ &wish, sim_random(s, 2) };
+	spec.cpu_millis = (uint32_t)sim_random(s, 3) * 100;
+	spec.gpus = sim_chance(s, 50);
 	if (sim_chance(s, 150)) {
 		spec.labels = &region;
 		spec.labels_n = 1;
@@ -314,7 +320,7 @@ static void do_command(struct sim *s)
 		plane_step(s, &e);
 	} else if (dice < 88) {
 		e = (struct cluster_event){
-			EVENT_CAPACITY, .capacity = { NODE_LOCAL_ID, { .cpu_millis = 64000 } }
+			EVENT_CAPACITY, .capacity = { NODE_LOCAL_ID, { .cpu_millis = 64000, .gpus = 64 } }
 		};
 		plane_step(s, &e);
 	}

@@ -286,6 +286,57 @@ static void test_capacity(void **state)
 	CHECK_INT("given back", cluster_node(rig.c, 1)->promised.sum.cpu_millis, 0);
 }
 
+/* Many replicas come in slices, in turn all the same, and a step never makes more than one of them. */
+static void test_slices(void **state)
+{
+	struct app_spec spec = rig_spec(1000);
+	uint32_t before = 0, most = 0, on[4] = { 0 };
+
+	(void)state;
+	for (int i = 1; i < 4; i++)
+		rig_join(&rig, (char[]){ 'w', (char)('0' + i), '\0' }, NULL);
+	/* Nobody answers, so that each step is the deploy or a tick. */
+	for (struct cluster_event e = { EVENT_DEPLOY, .deploy = { .app = "hello", .spec = &spec } };;
+	     e = (struct cluster_event){ .type = EVENT_TICK }) {
+		uint32_t now;
+
+		batch_free(cluster_step(rig.c, &e, rig.now));
+		now = cluster_counts(rig.c).replicas;
+		most = MAX(most, now - before);
+		before = now;
+		if (cluster_next_ms(rig.c) > rig.now.mono_ms)
+			break;
+	}
+	CHECK_INT("a slice", most, 100);
+	CHECK_INT("all of them", cluster_counts(rig.c).replicas, 1000);
+	LIST_FOR_EACH(r, &cluster_app(rig.c, "hello")->replicas, struct replica, link) {
+		CHECK_INT("in turn", r->node->id, (r->n - 1) % 4);
+		on[r->node->id]++;
+	}
+	CHECK_INT("a quarter each", on[3], 250);
+}
+
+/* All or nothing also where only a later slice would find no address. */
+static void test_addresses_for_all(void **state)
+{
+	struct app_spec spec = rig_spec(11);
+
+	(void)state;
+	rig.config.local_publish = true;
+	rig.config.port_first = 20000;
+	rig.config.port_last = 20009;
+	rig.config.place_slice = 3;
+	rig_restart(&rig);
+	rig_deploy(&rig, "hello", &spec);
+	CHECK_INT("eleven", rig.reply.kind, REPLY_LIMIT);
+	assert_non_null(strstr(rig.text, "node local has no free address"));
+	assert_null(cluster_app(rig.c, "hello"));
+	spec.replicas = 10;
+	rig_deploy(&rig, "hello", &spec);
+	rig_pass(&rig, 0, false);
+	CHECK_STR("ten", rig_nodes(&rig, "hello"), "0 0 0 0 0 0 0 0 0 0");
+}
+
 static void test_nobody_at_all(void **state)
 {
 	struct app_spec spec = rig_spec(1);
@@ -325,6 +376,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cursor_moves_with_success_only, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_capacity, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_slices, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_addresses_for_all, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nobody_at_all, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_same_snapshot_same_plan, setup, teardown),
 	};

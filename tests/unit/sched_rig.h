@@ -8,7 +8,7 @@ struct rig {
 	struct cluster_config config;
 	struct cluster *c;
 	struct cluster_now now;
-	struct batch *pending[512];
+	struct batch *pending[4096];
 	size_t pending_n;
 	struct rig_record {
 		char kind[16], key[96];
