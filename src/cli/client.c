@@ -192,23 +192,26 @@ static int run_call(struct api_client *a, struct call *k, const char *method, co
 	return k->rc;
 }
 
-/* What a refusal says of itself, for people. */
+/* What a refusal says of itself, for people. What it says of each node comes as a table beside it. */
 static void explain(struct call *k, const struct json *problem)
 {
 	const char *title = json_cstr(json_get(problem, "title"), NULL);
 	const char *detail = json_cstr(json_get(problem, "detail"), NULL);
+	bool table = json_len(json_get(problem, "nodes")) > 0;
 
 	if (k->status == 401)
 		err_say(&k->err, -EACCES, "not authorised: set TEMPS_API_TOKEN to a key made by 'temps api-key create'");
 	else if (title && detail)
-		err_say(&k->err, -EPROTO, "%s: %s", title, detail);
+		err_say(&k->err, -EPROTO, "%s: %.*s", title,
+			table ? (int)strcspn(detail, ":") : (int)strlen(detail), detail);
 	else
 		err_say(&k->err, -EPROTO, "the control plane answered %u%s%s", k->status, title ? ": " : "",
 			title ? title : "");
 }
 
-int cli_try(struct cli *c, const char *method, const char *path, const char *body, struct json **out, unsigned *status,
-	    struct err *err)
+/* The document goes to <*out>, also that of a refusal. */
+static int try_call(struct cli *c, const char *method, const char *path, const char *body, struct json **out,
+		    unsigned *status, struct err *err)
 {
 	struct api_client *a = client_get(c);
 	struct call k = { 0 };
@@ -235,6 +238,16 @@ int cli_try(struct cli *c, const char *method, const char *path, const char *bod
 		*err = k.err;
 	}
 	buf_fini(&k.body);
+	*out = doc;
+	return code;
+}
+
+int cli_try(struct cli *c, const char *method, const char *path, const char *body, struct json **out, unsigned *status,
+	    struct err *err)
+{
+	struct json *doc = NULL;
+	int code = try_call(c, method, path, body, &doc, status, err);
+
 	if (code == EXIT_DONE && out)
 		*out = doc;
 	else
@@ -242,14 +255,38 @@ int cli_try(struct cli *c, const char *method, const char *path, const char *bod
 	return code;
 }
 
+/* Which node was refused and why. */
+static void print_refused(const struct json *nodes)
+{
+	static const char *const columns[] = { "NODE", "WHY NOT", NULL };
+	struct table *t;
+
+	if (!json_len(nodes))
+		return;
+	t = table_new(columns);
+	for (size_t i = 0; i < json_len(nodes); i++) {
+		table_str(t, json_at(nodes, i), "node");
+		table_str(t, json_at(nodes, i), "reason");
+	}
+	fputc('\n', stderr);
+	table_write(t, stderr, SIZE_MAX);
+}
+
 int cli_call(struct cli *c, const char *method, const char *path, const char *body, struct json **out)
 {
+	struct json *doc = NULL;
 	struct err err;
 	unsigned status;
-	int code = cli_try(c, method, path, body, out, &status, &err);
+	int code = try_call(c, method, path, body, &doc, &status, &err);
 
-	if (code != EXIT_DONE && err.text[0])
+	if (code != EXIT_DONE && err.text[0]) {
 		cli_fail("%s", err.text);
+		print_refused(json_get(doc, "nodes"));
+	}
+	if (code == EXIT_DONE && out)
+		*out = doc;
+	else
+		json_free(doc);
 	return code;
 }
 

@@ -7,6 +7,7 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/plan.h"
 
 #define POLL_MS 250
 #define TAIL_POLLS 12	/* 3 s */
@@ -18,7 +19,8 @@ struct deploy_args {
 	int64_t gpus;
 	uint64_t memory_bytes, disk_bytes, health_timeout_ms, stop_grace_ms;
 	struct opt_list domains, env, nodes, labels, tags, affinity, anti_affinity, policy;
-	bool no_wait;
+	int64_t scale;	/* temps plan */
+	bool no_wait, dry_run;
 };
 
 /* NULL writes the empty list. */
@@ -99,6 +101,8 @@ static int put_request(const struct cli *c, const struct deploy_args *a, struct 
 	json_obj(&o, NULL);
 	if (a->image)
 		json_put_str(&o, "image", a->image);
+	if (a->scale)
+		json_put_int(&o, "scale", a->scale);
 	if (a->replicas)
 		json_put_int(&o, "replicas", a->replicas);
 	if (a->port)
@@ -295,9 +299,15 @@ static int finish(struct cli *c, const struct deploy_args *a, const char *app, c
 	return code;
 }
 
+/* `temps deploy`, or with --dry-run and as `temps plan` what it would do. */
 static int deploy(struct cli *c, int argc, char **argv)
 {
+	bool is_plan = c->command == &command_plan;
 	struct deploy_args a = { .gpus = -1 };
+	const struct opt scale = { "scale", "N", OPT_COUNT, &a.scale, "another number of replicas of the present release", 1, 1000, false };
+	const struct opt dry_run = { "dry-run", NULL, OPT_FLAG, &a.dry_run, "only show what would be done, as 'temps plan' does", 0, 0, false };
+	const struct opt no_wait = { "no-wait", NULL, OPT_FLAG, &a.no_wait, "do not wait until it serves", 0, 0, false };
+	const struct opt end = { 0 };
 	const struct opt opts[] = {
 		{ "image", "IMAGE", OPT_TEXT, &a.image, "the image; needed for the first release", 0, 0, false },
 		{ "replicas", "N", OPT_COUNT, &a.replicas, "how many containers (1)", 1, 1000, false },
@@ -319,8 +329,9 @@ static int deploy(struct cli *c, int argc, char **argv)
 		{ "strategy", "NAME", OPT_TEXT, &a.strategy, "round-robin (default), spread, least-loaded or binpack", 0, 0, false },
 		OPT_PROTOCOL(&a.protocol),
 		OPT_POLICY(&a.policy),
-		{ "no-wait", NULL, OPT_FLAG, &a.no_wait, "do not wait until it serves", 0, 0, false },
-		{ 0 },
+		is_plan ? scale : dry_run,
+		is_plan ? end : no_wait,
+		end,
 	};
 	struct json *doc = NULL;
 	char *esc, *path;
@@ -329,14 +340,17 @@ static int deploy(struct cli *c, int argc, char **argv)
 
 	if (code >= 0)
 		return code;
+	is_plan |= a.dry_run;
 	buf_init(&body, 0);
 	esc = cli_escape(argv[0]);
-	path = xasprintf("/api/apps/%s/deploy", esc);
+	path = xasprintf("/api/apps/%s/%s", esc, is_plan ? "plan" : "deploy");
 	code = put_request(c, &a, &body);
 	if (code < 0)
 		code = cli_call(c, "POST", path, body.data, &doc);
 	if (code == EXIT_DONE && c->globals.json)
 		code = cli_print_json(doc);
+	else if (code == EXIT_DONE && is_plan)
+		plan_print(c, doc);
 	else if (code == EXIT_DONE)
 		code = finish(c, &a, argv[0], esc, doc);
 	json_free(doc);
@@ -348,3 +362,4 @@ static int deploy(struct cli *c, int argc, char **argv)
 
 const struct command command_deploy = { "deploy", "APP --image IMAGE [options]", "Run an image as an app, or a new release of it",
 					deploy };
+const struct command command_plan = { "plan", "APP [options]", "Show what a deploy or a scale would do", deploy };

@@ -45,6 +45,8 @@ const struct api_route api_routes[] = {
 	{ "GET", "/api/apps/{app}", SCOPE_READ, 0, api_app },
 	{ "DELETE", "/api/apps/{app}", SCOPE_WRITE, 0, api_app_delete },
 	{ "POST", "/api/apps/{app}/deploy", SCOPE_WRITE, API_BODY_MAX, api_app_deploy },
+	{ "POST", "/api/apps/{app}/plan", SCOPE_READ, API_BODY_MAX, api_app_plan },
+	{ "GET", "/api/apps/{app}/explain", SCOPE_READ, 0, api_app_explain },
 	{ "GET", "/api/apps/{app}/releases", SCOPE_READ, 0, api_app_releases },
 	{ "GET", "/api/apps/{app}/releases/{n}", SCOPE_READ, 0, api_app_release },
 	{ "GET", "/api/apps/{app}/replicas", SCOPE_READ, 0, api_app_replicas },
@@ -181,6 +183,31 @@ static const struct {
 	[REPLY_LIMIT] = { 507, "Limit Reached" },
 };
 
+unsigned api_refusal_status(enum reply_kind kind)
+{
+	return refusals[kind].status;
+}
+
+const char *api_refusal_title(enum reply_kind kind)
+{
+	return refusals[kind].title;
+}
+
+/* Each node and why it may not be used. */
+static void put_refused(struct json_out *o, const void *arg)
+{
+	const struct pairs *refused = arg;
+
+	json_arr(o, "nodes");
+	for (size_t i = 0; i < refused->n; i++) {
+		json_obj(o, NULL);
+		json_put_str(o, "node", refused->items[i].key);
+		json_put_str(o, "reason", refused->items[i].value);
+		json_obj_end(o);
+	}
+	json_arr_end(o);
+}
+
 static void on_reply(void *arg, const struct effect_reply *e)
 {
 	struct command *cmd = arg;
@@ -193,8 +220,9 @@ static void on_reply(void *arg, const struct effect_reply *e)
 	} else if (e->kind == REPLY_OK || e->kind == REPLY_CREATED) {
 		cmd->ok(cmd, e);
 	} else {
-		reply_problem(cmd->r, refusals[e->kind].status,
-			      e->title && *e->title ? e->title : refusals[e->kind].title, e->text);
+		reply_problem_with(cmd->r, refusals[e->kind].status,
+				   e->title && *e->title ? e->title : refusals[e->kind].title,
+				   e->text, e->refused.n ? put_refused : NULL, &e->refused);
 	}
 }
 

@@ -40,6 +40,10 @@ struct command *command_begin(struct api_request *r, command_ok_fn *ok);
 /* Ends one that needs no answer of the domain's after all: the handler has answered. */
 void command_drop(struct command *cmd);
 
+/* How a refusal of the domain's is answered. */
+unsigned api_refusal_status(enum reply_kind kind);
+const char *api_refusal_title(enum reply_kind kind);
+
 /* ---- bodies and answers ---- */
 
 /* The body as a JSON object, the caller's to json_free(); NULL after 400 was answered. */
@@ -97,6 +101,8 @@ void api_apps(struct api_request *r);
 void api_app(struct api_request *r);
 void api_app_delete(struct api_request *r);
 void api_app_deploy(struct api_request *r);
+void api_app_plan(struct api_request *r);
+void api_app_explain(struct api_request *r);
 void api_app_releases(struct api_request *r);
 void api_app_release(struct api_request *r);
 void api_app_replicas(struct api_request *r);

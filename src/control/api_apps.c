@@ -7,6 +7,7 @@
 #include "control/api.h"
 #include "control/dataplane.h"
 #include "control/deployer.h"
+#include "control/explain.h"
 #include "control/logs.h"
 #include "control/view.h"
 #include "proxy/policy.h"
@@ -258,6 +259,14 @@ void api_app_replicas(struct api_request *r)
 	json_arr_end(&a.o);
 	json_put_int(&a.o, "total", n);
 	api_answer_send(&a, r, 200);
+}
+
+void api_app_explain(struct api_request *r)
+{
+	const struct app *app = find_app(r);
+
+	if (app)
+		explain_app(r, app);
 }
 
 void api_app_logs(struct api_request *r)

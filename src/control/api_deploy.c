@@ -9,6 +9,7 @@
 #include "control/api.h"
 #include "control/console.h"
 #include "control/deployer.h"
+#include "control/explain.h"
 #include "control/links.h"
 #include "control/policies.h"
 #include "proxy/policy.h"
@@ -376,28 +377,65 @@ static const struct release *base_of(const struct app *app)
 			      : LIST_LAST(&app->releases, struct release, link);
 }
 
+/* What <j> wishes of an app on top of <base>; false after 400 was answered. <w> is the caller's to wish_fini() in
+ * either case. */
+static bool read_wish(struct api_request *r, const struct release *base, const struct json *j, struct wish *w)
+{
+	struct err err;
+
+	*w = (struct wish){ .spec = { .replicas = 1, .port = PORT_DEFAULT } };
+	if (base)
+		w->spec = base->spec;
+	if (!parse(j, w, &err) && !check_console(r->app, &w->spec, &err))
+		return true;
+	api_invalid(r, &err);
+	return false;
+}
+
 static void deploy(struct api_request *r, const char *name, const struct json *j)
 {
 	const struct control *c = r->app;
 	const struct app *app = cluster_app(deployer_cluster(c->deployer), name);
 	const struct release *base = base_of(app);
-	struct wish w = { .spec = { .replicas = 1, .port = PORT_DEFAULT } };
 	const struct pairs none = { 0 };
 	struct command *cmd;
-	struct err err;
+	struct wish w;
 
-	if (base)
-		w.spec = base->spec;
-	if (parse(j, &w, &err) || check_console(c, &w.spec, &err)) {
-		api_invalid(r, &err);
-	} else if ((cmd = command_begin(r, on_deployed))) {
+	if (read_wish(r, base, j, &w) && (cmd = command_begin(r, on_deployed))) {
 		cmd->text = xstrdup(name);
 		deploy_begin(cmd, &w.spec, base ? &base->spec.policy : &none);
 	}
 	wish_fini(&w);
 }
 
-void api_app_deploy(struct api_request *r)
+/* {"scale":N} alone, or the members of a deploy. */
+static void plan(struct api_request *r, const char *name, const struct json *j)
+{
+	const struct control *c = r->app;
+	const struct app *app = cluster_app(deployer_cluster(c->deployer), name);
+	int64_t replicas = 0;
+	struct wish w;
+	struct err err;
+
+	if (!given(j, "scale")) {
+		if (read_wish(r, base_of(app), j, &w))
+			explain_deploy(r, name, &w.spec);
+		wish_fini(&w);
+	} else if (json_want_int(j, "scale", 1, SPEC_REPLICAS_MAX, &replicas, &err)) {
+		api_invalid(r, &err);
+	} else if (json_len(j) > 1) {
+		err_say(&err, -EINVAL, "member \"scale\": goes alone; \"replicas\" is a deploy's");
+		api_invalid(r, &err);
+	} else if (!app) {
+		reply_problem(r, 404, "App Not Found", "no app has this name; `temps apps` lists them");
+	} else {
+		explain_scale(r, app, (uint32_t)replicas);
+	}
+}
+
+/* An app's name and a body for <then>. */
+static void with_body(struct api_request *r,
+		      void (*then)(struct api_request *r, const char *name, const struct json *j))
 {
 	char name[APP_NAME_MAX + 1];
 	struct json *j;
@@ -410,6 +448,16 @@ void api_app_deploy(struct api_request *r)
 	}
 	j = api_object(r);
 	if (j)
-		deploy(r, name, j);
+		then(r, name, j);
 	json_free(j);
+}
+
+void api_app_deploy(struct api_request *r)
+{
+	with_body(r, deploy);
+}
+
+void api_app_plan(struct api_request *r)
+{
+	with_body(r, plan);
 }

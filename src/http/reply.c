@@ -88,6 +88,12 @@ void reply_empty(struct api_request *r, unsigned status)
 
 void reply_problem(struct api_request *r, unsigned status, const char *title, const char *detail)
 {
+	reply_problem_with(r, status, title, detail, NULL, NULL);
+}
+
+void reply_problem_with(struct api_request *r, unsigned status, const char *title, const char *detail,
+			void (*more)(struct json_out *o, const void *arg), const void *arg)
+{
 	struct buf body;
 	struct json_out o;
 
@@ -100,6 +106,8 @@ void reply_problem(struct api_request *r, unsigned status, const char *title, co
 	if (detail)
 		json_put_str(&o, "detail", detail);
 	json_put_str(&o, "instance", r->x->request_id);
+	if (more)
+		more(&o, arg);
 	json_obj_end(&o);
 	reply_text(r, status, "application/problem+json", buf_slice(&body));
 	buf_fini(&body);

@@ -81,6 +81,9 @@ void reply_empty(struct api_request *r, unsigned status);
 /* application/problem+json (RFC 9457): type about:blank, title, status, detail, instance = the
  * request id. */
 void reply_problem(struct api_request *r, unsigned status, const char *title, const char *detail);
+/* The same with more members, which <more> puts; NULL: none. */
+void reply_problem_with(struct api_request *r, unsigned status, const char *title, const char *detail,
+			void (*more)(struct json_out *o, const void *arg), const void *arg);
 /* An extra response field, before one of the above. Copied; at most 8. */
 void reply_field(struct api_request *r, const char *name, const char *value);
 

@@ -139,6 +139,8 @@ struct effect_event {
 	uint64_t wall_ms;
 };
 
+#define REFUSED_MAX 1000u
+
 enum reply_kind {
 	REPLY_OK,
 	REPLY_CREATED,
@@ -159,6 +161,7 @@ struct effect_reply {
 	int64_t node_id;   /* -1: none */
 	uint32_t release;  /* 0: none */
 	const char *id;	   /* of a token or key, or "" */
+	struct pairs refused; /* REPLY_UNPLACEABLE: nodes and why, at most REFUSED_MAX of them */
 	bool resync;	   /* heartbeat: send the full inventory in the next beat */
 };
 

@@ -80,16 +80,25 @@ static void host_lead(struct cluster *c, struct host *h)
 	}
 }
 
-int host_claim(struct cluster *c, struct app *a, const struct app_spec *s, struct err *err)
+int host_check(const struct cluster *c, const char *app, const struct app_spec *s, struct err *err)
 {
 	for (size_t i = 0; i < s->domains.n; i++) {
 		const struct host *h = find(c, s->domains.items[i]);
 
-		if (h && h->app != a)
+		if (h && (!h->app || strcmp(h->app->name, app) != 0))
 			return err_say(err, -EEXIST, "domain %s belongs to %s%s",
 				       s->domains.items[i], h->app ? "app " : "a static route",
 				       h->app ? h->app->name : "");
 	}
+	return 0;
+}
+
+int host_claim(struct cluster *c, struct app *a, const struct app_spec *s, struct err *err)
+{
+	int rc = host_check(c, a->name, s, err);
+
+	if (rc)
+		return rc;
 	for (size_t i = 0; i < s->domains.n; i++) {
 		if (!find(c, s->domains.items[i])) {
 			struct host *h = host_new(c, s->domains.items[i]);

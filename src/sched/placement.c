@@ -102,13 +102,12 @@ static void look_round(struct planner *pl)
 		struct placement_verdict *v = &p->verdicts[p->verdicts_n];
 
 		v->node = node;
+		v->index = p->verdicts_n;
 		v->promised = node->promised;
 		if (pl->ask->sheet)
 			promised_join(&v->promised, &pl->ask->sheet->rows[p->verdicts_n]);
 		p->verdicts_n++;
 	}
-	add_rules(pl, &pl->ask->spec->affinity, false);
-	add_rules(pl, &pl->ask->spec->anti_affinity, true);
 	find_own(pl);
 	for (uint32_t i = 0; i < pl->rules_n; i++)
 		find_others(pl, i);
@@ -280,15 +279,24 @@ static void note(const struct planner *pl)
 	}
 }
 
+static void begin(struct planner *pl, const struct cluster *c, const struct placement_ask *ask,
+		  struct placement *p)
+{
+	*pl = (struct planner){ .c = c, .ask = ask, .p = p, .want = spec_resources(ask->spec) };
+	/* spec_check() took the name. */
+	(void)!strategy_parse(ask->spec->strategy, &pl->strategy);
+	add_rules(pl, &ask->spec->affinity, false);
+	add_rules(pl, &ask->spec->anti_affinity, true);
+}
+
 int placement_plan(const struct cluster *c, const struct placement_ask *ask, struct placement *out,
 		   struct err *err)
 {
 	uint32_t nodes = map_count(&c->nodes_by_id);
-	struct planner pl = { .c = c, .ask = ask, .p = out, .want = spec_resources(ask->spec) };
+	struct planner pl;
 
 	*out = (struct placement){ .cursor = ask->cursor };
-	if (strategy_parse(ask->spec->strategy, &pl.strategy))
-		pl.strategy = STRATEGY_ROUND_ROBIN;
+	begin(&pl, c, ask, out);
 	out->verdicts = xcalloc(nodes, sizeof(*out->verdicts));
 	out->chosen = xcalloc(ask->n + 1, sizeof(*out->chosen));
 	pl.heap = xcalloc(nodes, sizeof(*pl.heap));
@@ -297,6 +305,7 @@ int placement_plan(const struct cluster *c, const struct placement_ask *ask, str
 	while (pl.heap_n && out->n < ask->n)
 		choose_one(&pl);
 	free(pl.heap);
+	out->own = pl.own;
 	if (out->n < ask->n)
 		return placement_short(c, ask, out, err);
 	if (ask->sheet)
@@ -319,17 +328,40 @@ void placement_fini(struct placement *p)
 	*p = (struct placement){ 0 };
 }
 
-const struct placement_verdict *placement_best(const struct placement *p)
+const struct placement_verdict *placement_best(const struct placement *p, const struct node *but)
 {
 	const struct placement_verdict *best = NULL;
 
 	for (uint32_t i = 0; i < p->verdicts_n; i++) {
 		const struct placement_verdict *v = &p->verdicts[i];
 
-		if (!v->refused && (!best || score_before(v, best)))
+		if (!v->refused && v->node != but && (!best || score_before(v, best)))
 			best = v;
 	}
 	return best;
+}
+
+int placement_without(const struct cluster *c, const struct placement_ask *ask,
+		      const struct placement *p, const struct replica *r,
+		      struct placement_verdict *out)
+{
+	struct placement there = *p;
+	const struct placement_verdict *v = find(p, r->node->id);
+	struct planner pl;
+
+	if (!v)
+		return -ENOENT;
+	begin(&pl, c, ask, &there);
+	*out = *v;
+	pl.own = p->own;
+	if (counts(r) && out->own) {
+		out->own--;
+		pl.own--;
+	}
+	if (r->has_promise)
+		promised_remove(&out->promised, &r->promised);
+	judge(&pl, out);
+	return 0;
 }
 
 void placement_sheet_init(struct placement_sheet *s, const struct cluster *c)

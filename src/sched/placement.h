@@ -49,6 +49,7 @@ static inline int32_t score_sum(const struct score *s)
 /* One node's verdict: on one replica more than the plan put there. */
 struct placement_verdict {
 	const struct node *node;  /* borrowed */
+	uint32_t index; /* among the plan's verdicts */
 	uint8_t refused;	  /* enum refusal */
 	uint8_t at;		  /* of which label or affinity */
 	bool has_image;		  /* the app ran from this image there */
@@ -71,6 +72,7 @@ struct placement {
 	uint32_t n;
 	struct placement_verdict *verdicts; /* by node id, owned */
 	uint32_t verdicts_n;
+	uint32_t own; /* replicas of the release, those of the plan included */
 	int64_t cursor; /* where round-robin stands after it */
 };
 
@@ -102,6 +104,11 @@ void placement_fini(struct placement *p);
 void placement_sheet_init(struct placement_sheet *s, const struct cluster *c);
 void placement_sheet_fini(struct placement_sheet *s);
 
+/* The verdict on its own node as if <r>, one of the release's, were not there: of a plan for no replicas. -ENOENT: that
+ * node is not the cluster's any more. */
+int placement_without(const struct cluster *c, const struct placement_ask *ask,
+		      const struct placement *p, const struct replica *r,
+		      struct placement_verdict *out) MUST_CHECK;
 /* Where round-robin stands after the first <n> of a plan. */
 int64_t placement_cursor(const struct placement_ask *ask, const struct placement *p, uint32_t n);
 
@@ -118,8 +125,11 @@ void placement_reason(const struct placement_ask *ask, const struct placement_ch
 /* Why a node that might have it does not get the next one, as <best> does. */
 void placement_why_not(const struct placement_ask *ask, const struct placement_verdict *v,
 		       const struct placement_verdict *best, char *out);
-/* The one that gets the next replica, or NULL. */
-const struct placement_verdict *placement_best(const struct placement *p);
+/* The one that gets the next replica, or would if <but> (NULL is fine) did not; NULL: nobody. */
+const struct placement_verdict *placement_best(const struct placement *p, const struct node *but);
+/* Nodes and why they were refused, at most REFUSED_MAX; in memory of <b>. */
+void placement_refused(struct batch *b, const struct placement_ask *ask, const struct placement *p,
+		       struct pairs *out);
 /* The sentence for a plan that failed with <rc>. */
 int placement_short(const struct cluster *c, const struct placement_ask *ask,
 		    const struct placement *p, struct err *err);

@@ -172,3 +172,19 @@ int placement_short(const struct cluster *c, const struct placement_ask *ask,
 	buf_fini(&text);
 	return rc;
 }
+
+void placement_refused(struct batch *b, const struct placement_ask *ask, const struct placement *p,
+		       struct pairs *out)
+{
+	char why[PLACEMENT_TEXT_MAX];
+
+	*out = (struct pairs){ .items = batch_alloc(b, MIN(p->verdicts_n, REFUSED_MAX) *
+							       sizeof(*out->items)) };
+	for (uint32_t i = 0; i < p->verdicts_n && out->n < REFUSED_MAX; i++) {
+		placement_refusal(ask, &p->verdicts[i], why);
+		if (!*why)
+			continue;
+		out->items[out->n].key = batch_str(b, p->verdicts[i].node->name);
+		out->items[out->n++].value = batch_str(b, why);
+	}
+}

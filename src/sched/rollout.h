@@ -63,4 +63,7 @@ void rollout_wait_for_nodes(struct cluster *c, struct app *a);
 /* Compares what the current release should run with what there is; starts or retires the difference. */
 void app_reconcile(struct cluster *c, struct app *a);
 
+/* Of replicas that are too many the lowest rank goes first, and of one rank the newest. */
+uint32_t app_surplus_rank(const struct replica *r);
+
 #endif

@@ -25,6 +25,19 @@ static struct release *refuse(struct cluster *c, const struct rollout_ask *ask, 
 	return NULL;
 }
 
+/* Nobody may have it, or not all of it: with each node and why. */
+static struct release *refuse_all(struct cluster *c, const struct rollout_ask *ask,
+				  const struct placement_ask *where, const struct placement *plan,
+				  const struct err *err)
+{
+	struct effect_reply *reply = cluster_reply(c, ask->reply, REPLY_UNPLACEABLE, "No Node Fits",
+						   "%s", err->text);
+
+	if (reply)
+		placement_refused(c->batch, where, plan, &reply->refused);
+	return NULL;
+}
+
 /* The release with its first replicas and its domains, not started yet. */
 static struct release *begin_planned(struct cluster *c, const struct rollout_ask *ask,
 				     const struct placement_ask *where,
@@ -70,7 +83,7 @@ struct release *rollout_begin(struct cluster *c, const struct rollout_ask *ask)
 	struct err err = { 0 };
 
 	if (placement_plan(c, &where, &plan, &err))
-		rel = refuse(c, ask, REPLY_UNPLACEABLE, "No Node Fits", &err);
+		rel = refuse_all(c, ask, &where, &plan, &err);
 	else
 		rel = begin_planned(c, ask, &where, &plan);
 	placement_fini(&plan);

@@ -2,7 +2,7 @@
 #include "sched/state.h"
 
 /* Who goes first when there are too many: what carries no traffic, then what came back, then the newest. */
-static uint32_t rank(const struct replica *r)
+uint32_t app_surplus_rank(const struct replica *r)
 {
 	if (!move_is_solid(r))
 		return r->returned ? 0 : replica_is_starting(r) ? 1 : 2;
@@ -18,7 +18,7 @@ static void retire_surplus(struct cluster *c, struct app *a, uint32_t surplus)
 			if (r->release != a->current || !replica_is_live(r) || r->away ||
 			    move_leaves(r))
 				continue;
-			if (!victim || rank(r) <= rank(victim))
+			if (!victim || app_surplus_rank(r) <= app_surplus_rank(victim))
 				victim = r;
 		}
 		if (!victim)

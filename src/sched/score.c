@@ -109,7 +109,7 @@ static int32_t by_wishes(const struct planner *pl, const struct placement_verdic
 /* Of two nodes with as many points: in turn, the one that the plan used less, the lower id. */
 static uint64_t turn_of(const struct planner *pl, const struct placement_verdict *v)
 {
-	uint64_t at = (uint64_t)(v - pl->p->verdicts), nodes = pl->p->verdicts_n;
+	uint64_t at = v->index, nodes = pl->p->verdicts_n;
 
 	switch (pl->strategy) {
 	case STRATEGY_ROUND_ROBIN:

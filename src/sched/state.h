@@ -178,6 +178,9 @@ bool token_hash_ok(const char *hash);		  /* 64 lower-case hex digits */
 void token_free_all(struct cluster *c);
 
 /* host.c */
+/* Whether <app> may have what <s> names; -EEXIST with the owner. */
+int host_check(const struct cluster *c, const char *app, const struct app_spec *s,
+	       struct err *err) MUST_CHECK;
 /* Claims what <s> names for <a>. -EEXIST with the owner in <err>; then nothing was claimed. */
 int host_claim(struct cluster *c, struct app *a, const struct app_spec *s,
 	       struct err *err) MUST_CHECK;

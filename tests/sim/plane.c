@@ -601,6 +601,9 @@ void plane_restart(struct sim *s)
 					 .rpc_limit_ms = 60000,
 					 .place_slice = 2 };
 	struct cluster_event start = { .type = EVENT_START };
+	struct cluster_event measured = { EVENT_CAPACITY,
+					  .capacity = { NODE_LOCAL_ID,
+							{ .cpu_millis = 64000, .gpus = 64 } } };
 	struct err err;
 
 	if (s->cluster)
@@ -613,6 +616,7 @@ void plane_restart(struct sim *s)
 	for (uint32_t i = 0; i < MACHINES; i++)
 		plane_heard(s, &s->machines[i]);
 	plane_step(s, &start);
+	plane_step(s, &measured);
 	plane_link_later(s, &s->machines[0], 10);
 	make_join_token(s);
 }

@@ -173,7 +173,7 @@ static void say(const struct cluster *c, const struct placement_ask *ask, struct
 			   score_sum(&p.chosen[i].score), text);
 	}
 	for (uint32_t i = 0; i < p.verdicts_n; i++) {
-		placement_why_not(ask, &p.verdicts[i], placement_best(&p), text);
+		placement_why_not(ask, &p.verdicts[i], placement_best(&p, NULL), text);
 		buf_printf(out, "%s: %s\n", p.verdicts[i].node->name, text);
 	}
 	placement_fini(&p);
