@@ -1,5 +1,5 @@
-/* What the loop brings to an HTTP/1.1 connection to an upstream: connected, bytes, room, time; the response to the
- * request in progress. */
+/* What the loop brings to an HTTP/1.1 connection to an upstream: connected, bytes, room, time; the
+ * response to the request in progress. */
 #include <assert.h>
 #include <errno.h>
 

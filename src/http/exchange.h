@@ -41,7 +41,7 @@ struct exchange_events {
 	void (*closed)(void *arg, const char *why); /* NULL: completed */
 };
 
-struct exchange_ops { /* what a transport implements: h1.c, later h2.c */
+struct exchange_ops { /* what a transport implements: h1_out.c, h2_out.c */
 	void (*inform)(struct exchange *x, const struct head *h);
 	int (*respond)(struct exchange *x, const struct head *h, bool end);
 	size_t (*write)(struct exchange *x, const struct iovec *iov, int iovcnt);

@@ -1,7 +1,6 @@
 /* Responses encoded on their way. */
 #include "proxy/compress.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
 #include "proxy/front_inner.h"
@@ -143,6 +142,14 @@ static bool is_signed(const struct head *h)
 	return false;
 }
 
+/* Vary, Content-Encoding, and "W/" in front of the tag. */
+static bool has_room_to_say(const struct head *h)
+{
+	const struct field *tag = head_find(h, SLICE("etag"));
+
+	return h->nfields + 2 <= HEAD_MAX_FIELDS && (!tag || tag->value.n + 2 <= COMPRESS_TAG_MAX);
+}
+
 bool compress_may(const struct head *req, const struct head *response)
 {
 	/* Trailers that were announced would have to wait for the encoder's last bytes. */
@@ -152,7 +159,7 @@ bool compress_may(const struct head *req, const struct head *response)
 	    head_field(response, FIELD_CONTENT_ENCODING) || head_field(response, FIELD_TRAILER))
 		return false;
 	return is_compressible(response) && !is_signed(response) && !is_frozen(response) &&
-	       !is_frozen(req);
+	       !is_frozen(req) && has_room_to_say(response);
 }
 
 /* ---- the announcement ---- */
@@ -176,35 +183,33 @@ static bool varies_already(const struct head *h)
 }
 
 /* The same content in other bytes is not the same octet by octet (RFC 9110 §8.8.1). <text> is
- * where the new tag is. False: it is too long. */
-static bool weaken_tag(struct head *h, char *text, size_t size)
+ * where the new tag is. */
+static void weaken_tag(struct head *h, char text[COMPRESS_TAG_MAX])
 {
 	const struct field *tag = head_find(h, SLICE("etag"));
 	struct slice value;
 
 	if (!tag || slice_starts(tag->value, SLICE("W/")))
-		return true;
+		return;
 	value = tag->value;
-	if (value.n + 2 > size)
-		return false;
 	memcpy(text, "W/", 2);
 	memcpy(text + 2, value.p, value.n);
 	head_remove(h, SLICE("etag"));
-	return head_add_other(h, SLICE("ETag"), slice_of(text, value.n + 2));
+	head_add_other(h, SLICE("ETag"), slice_of(text, value.n + 2));
 }
 
-/* False: a table is full, and <h> is not to be used. */
-static bool announce(struct compress *c, struct head *h, enum coding coding)
+/* There is room for all of it: has_room_to_say(). */
+static void announce(struct compress *c, struct head *h, enum coding coding)
 {
-	if (!varies_already(h) && !head_add_other(h, SLICE("Vary"), SLICE("Accept-Encoding")))
-		return false;
+	if (!varies_already(h))
+		head_add_other(h, SLICE("Vary"), SLICE("Accept-Encoding"));
 	if (coding == CODING_NONE)
-		return true;
+		return;
 	head_remove(h, SLICE("content-length"));
 	head_remove(h, SLICE("accept-ranges"));
 	h->has_length = false;
-	return head_add(h, FIELD_CONTENT_ENCODING, coding_name(coding)) &&
-	       weaken_tag(h, c->etag, sizeof(c->etag));
+	head_add(h, FIELD_CONTENT_ENCODING, coding_name(coding));
+	weaken_tag(h, c->etag);
 }
 
 /* ---- one response ---- */
@@ -238,26 +243,22 @@ static struct encoder *open_encoder(struct compress *c, enum coding *coding)
 	return e;
 }
 
-int compress_begin(struct packer **out, struct relay *r, struct head *h)
+struct packer *compress_begin(struct relay *r, struct head *h)
 {
 	struct compress *c = &r->front->compress;
 	enum coding coding;
 	struct encoder *e = NULL;
 	struct packer *p;
 
-	*out = NULL;
 	if (!compress_may(&r->x->req, h))
-		return 0;
+		return NULL;
 	coding = compress_choose(&r->x->req);
 	if (coding != CODING_NONE)
 		e = open_encoder(c, &coding);
-	if (!announce(c, h, e ? coding : CODING_NONE)) {
-		encoder_close(e);
-		return -EMSGSIZE;
-	}
+	announce(c, h, e ? coding : CODING_NONE);
 	if (!e) {
 		r->front->stats.compress_refused += coding != CODING_NONE;
-		return 0;
+		return NULL;
 	}
 	p = xcalloc(1, sizeof(*p));
 	p->compress = c;
@@ -266,8 +267,7 @@ int compress_begin(struct packer **out, struct relay *r, struct head *h)
 	list_init(&p->link);
 	loop_task_init(&p->flush, on_flush, p);
 	r->front->stats.compressed++;
-	*out = p;
-	return 0;
+	return p;
 }
 
 void compress_stop(struct packer *p)

@@ -13,6 +13,7 @@
 #define COMPRESS_TURN_BYTES 65536u
 #define COMPRESS_MAX_BYTES (64u << 20) /* of encoders: 380 of gzip, 50 of brotli */
 #define COMPRESS_MIN_BYTES 256u	       /* of content: less is not worth it */
+#define COMPRESS_TAG_MAX 512u	       /* of an ETag, as it is sent */
 
 struct front;
 struct relay;
@@ -25,7 +26,7 @@ struct compress {
 	struct loop_task next_turn;
 	uint64_t turn; /* <turn_bytes> is of that one */
 	uint32_t turn_bytes;
-	char etag[512]; /* of the response being announced */
+	char etag[COMPRESS_TAG_MAX]; /* of the response being announced */
 };
 void compress_init(struct compress *c, struct loop *l);
 void compress_fini(struct compress *c);
@@ -38,9 +39,8 @@ enum coding compress_choose(const struct head *req);
 /* The encoder of one response. */
 struct packer;
 
-/* Decides about the response <h> to <r>, and announces it there. <*out> is NULL when it passes as
- * it is. -EMSGSIZE: the head is full. */
-int compress_begin(struct packer **out, struct relay *r, struct head *h) MUST_CHECK;
+/* Decides about the response <h> to <r>, and announces it there. NULL: it passes as it is. */
+struct packer *compress_begin(struct relay *r, struct head *h);
 /* Content from the upstream: the bytes taken. Less: client_resume() follows. */
 size_t compress_take(struct packer *p, const char *data, size_t n);
 /* The upstream's response is complete; exchange_end() follows, now or later. */

@@ -396,9 +396,9 @@ static void on_upstream_head(void *arg, const struct head *h)
 		client_idle_limit(r->client, 0);
 		endpoint_count_tunnel(r->endpoint, r);
 	}
-	if ((r->upstream->policy.compress && !empty && !tunnel &&
-	     compress_begin(&r->packer, r, out) < 0) ||
-	    exchange_respond(r->x, out, empty && !tunnel) < 0)
+	if (r->upstream->policy.compress && !empty && !tunnel)
+		r->packer = compress_begin(r, out);
+	if (exchange_respond(r->x, out, empty && !tunnel) < 0)
 		answer(r, 502, "What serves this sent an answer that cannot be passed on.");
 }
 

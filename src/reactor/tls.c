@@ -191,7 +191,8 @@ static void on_secret(const SSL *ssl, const char *line)
 		SSL_CTX_set_keylog_callback(t->server->ctx, NULL);
 }
 
-/* Our secret comes some time after the one message, the client's right after the other. Each ticket is one record under the final keys, sent before they are ours. */
+/* Our secret comes some time after the one message, the client's right after the other. Each ticket
+ * is one record under the final keys, sent before they are ours. */
 static void on_message(int ours, int version, int type, const void *p, size_t n, SSL *ssl,
 		       void *arg)
 {

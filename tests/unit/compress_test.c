@@ -117,6 +117,37 @@ static void test_responses(void **state)
 	}
 }
 
+/* What has no room for the words that an encoding takes passes as it is, and is no error. */
+static void test_no_room_to_announce(void **state)
+{
+	static const struct {
+		const char *name;
+		unsigned fields, tag_bytes;
+		bool want;
+	} cases[] = {
+		{ "room for two fields", 97, 0, true },
+		{ "for one", 98, 0, false },
+		{ "for none", 99, 0, false },
+		{ "a long tag", 0, 510, true },
+		{ "too long a tag", 0, 511, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct head req, res;
+		char tag[512];
+
+		read_head(false, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", &req);
+		read_head(true, "HTTP/1.1 200 X\r\n" HTML "\r\n", &res);
+		memset(tag, 'x', sizeof(tag));
+		if (cases[i].tag_bytes)
+			head_add_other(&res, SLICE("ETag"), slice_of(tag, cases[i].tag_bytes));
+		for (unsigned j = 0; j < cases[i].fields; j++)
+			assert_true(head_add_other(&res, SLICE("X-Test"), SLICE("y")));
+		CHECK_INT(cases[i].name, compress_may(&req, &res), cases[i].want);
+	}
+}
+
 /* ---- the encoder ---- */
 
 #define CONTENT_BYTES 200000u
@@ -241,6 +272,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_choices),
 		cmocka_unit_test(test_responses),
+		cmocka_unit_test(test_no_room_to_announce),
 		cmocka_unit_test(test_round_trips),
 		cmocka_unit_test(test_memory_is_bounded),
 	};
