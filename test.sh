@@ -85,6 +85,7 @@ step clang build_and_check "$BUILD/clang" CC=clang
 step sanitize build_and_check "$BUILD/sanitize" --enable-sanitize
 step functional functional "$BUILD/gcc"
 step functional-sanitized functional "$BUILD/sanitize"
+step simulation make -C "$BUILD/gcc" simulate
 step fuzz fuzz
 step distcheck distcheck
 echo "$passed passed, $failed failed"

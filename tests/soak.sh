@@ -31,8 +31,8 @@ sanitized()
 next_seed=$(od -An -N3 -tu4 /dev/urandom | tr -d ' ')
 simulate()
 {
-	tests/sim/sim --first "$next_seed" --seeds 100
-	next_seed=$((next_seed + 100))
+	tests/sim/sim --first "$next_seed" --seeds 10000 --steps 500
+	next_seed=$((next_seed + 10000))
 }
 
 unit_tests_under_valgrind()

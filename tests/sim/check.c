@@ -7,6 +7,10 @@
 
 #define OFFLINE_MS 90000u
 #define MARKED_WITHIN_MS 1000u
+#define LATE_TURN_MS \
+	6000u /* as much of a standstill counts as silence: the rule's 5 s and a pulse */
+#define BRAKE_WINDOW_MS 60000u
+#define BRAKE_MS 600000u
 
 static struct container *find_anywhere(struct sim *s, const char *container_id)
 {
@@ -58,6 +62,50 @@ static void check_name(struct sim *s, const struct effect_create *e)
 	snprintf(s->made[s->made_n++].spec_hash, sizeof(s->made[0].spec_hash), "%s", e->spec_hash);
 }
 
+/* What its image means was settled once for the release. */
+static void check_image(struct sim *s, const struct effect_create *e)
+{
+	struct meaning *m = s->meanings;
+
+	for (uint32_t i = 0; i < s->meanings_n; i++, m++) {
+		if (strcmp(m->app, e->op.app) != 0 || m->release != e->release)
+			continue;
+		if (strcmp(m->image_id, e->image_id) != 0)
+			sim_fail(s, "%s of release %u gets image %s, others %s", e->name,
+				 e->release, e->image_id, m->image_id);
+		return;
+	}
+	if (s->meanings_n == ARRAY_LEN(s->meanings))
+		sim_fail(s, "too many releases");
+	s->meanings_n++;
+	snprintf(m->app, sizeof(m->app), "%s", e->op.app);
+	snprintf(m->image_id, sizeof(m->image_id), "%s", e->image_id);
+	m->release = e->release;
+}
+
+/* A host leads to one app until the proxy is told that it leads nowhere. */
+void check_host(struct sim *s, const struct effect *e)
+{
+	struct lead *at = NULL;
+
+	for (size_t i = 0; i < ARRAY_LEN(s->leads); i++) {
+		if (strcmp(s->leads[i].host, e->host.host) == 0)
+			at = &s->leads[i];
+	}
+	if (e->type == EFFECT_HOST_DEL) {
+		if (at)
+			at->host[0] = '\0';
+		return;
+	}
+	if (at && strcmp(at->app, e->host.app) != 0)
+		sim_fail(s, "%s leads to %s and is given to %s", e->host.host, at->app,
+			 e->host.app);
+	for (size_t i = 0; !at; i++)
+		at = s->leads[i].host[0] ? NULL : &s->leads[i];
+	snprintf(at->host, sizeof(at->host), "%s", e->host.host);
+	snprintf(at->app, sizeof(at->app), "%s", e->host.app);
+}
+
 /* Nobody else has that address, nor had it lately. */
 void check_create(struct sim *s, const struct effect_create *e)
 {
@@ -65,6 +113,7 @@ void check_create(struct sim *s, const struct effect_create *e)
 	uint16_t port = e->host_ip ? e->host_port : e->container_port;
 
 	check_name(s, e);
+	check_image(s, e);
 	for (uint32_t i = 0; ip && i < MACHINES; i++) {
 		for (uint32_t k = 0; k < s->machines[i].n; k++) {
 			const struct container *ct = &s->machines[i].containers[k];
@@ -76,20 +125,52 @@ void check_create(struct sim *s, const struct effect_create *e)
 	}
 }
 
+/* Three nodes and more than a third of the cluster within a minute. */
+static void note_offline(struct sim *s)
+{
+	uint32_t fresh = 0, nodes = 0;
+
+	LIST_FOR_EACH(n, cluster_nodes(s->cluster), struct node, link) {
+		nodes++;
+		fresh += n->offline && s->now_ms - n->offline_since_ms <= BRAKE_WINDOW_MS;
+	}
+	if (fresh >= 3 && fresh * 3 > nodes)
+		s->braked_until_ms = s->now_ms + BRAKE_MS;
+}
+
+/* None of a node's endpoints is chosen any more in the turn that found it suspect. */
+static void check_suspect(struct sim *s, const struct node *n)
+{
+	for (size_t i = 0; n && i < ENDPOINTS_MAX; i++) {
+		if (s->routes[i].used && s->routes[i].in && s->routes[i].at.node_id == n->id)
+			sim_fail(s, "%s is suspect and %s/%u stays in routing", n->name,
+				 s->routes[i].app, s->routes[i].at.replica);
+	}
+}
+
 void check_event(struct sim *s, const struct effect_event *e)
 {
 	sim_log(s, "  * %s: %s", e->type, e->text);
+	if (strcmp(e->type, "NodeSuspect") == 0)
+		snprintf(s->suspect_told, sizeof(s->suspect_told), "%s", e->subject);
 	if (strcmp(e->type, "NodeOffline") != 0)
 		return;
+	note_offline(s);
 	for (uint32_t i = 1; i < MACHINES; i++) {
 		struct machine *m = &s->machines[i];
 		uint64_t silent_ms = s->now_ms - m->heard_ms;
+		uint64_t stood_ms = s->stood_ms - m->stood_ms;
 
 		if (strcmp(m->name, e->subject) != 0)
 			continue;
 		if (silent_ms < OFFLINE_MS)
 			sim_fail(s, "%s is offline after %" PRIu64 " ms of silence", m->name,
 				 silent_ms);
+		if (silent_ms + (s->stands - m->stands) * LATE_TURN_MS < OFFLINE_MS + stood_ms)
+			sim_fail(s,
+				 "%s is offline because the control plane stood still for %" PRIu64
+				 " ms",
+				 m->name, stood_ms);
 		if (silent_ms > OFFLINE_MS + MARKED_WITHIN_MS + (s->stalled_ms - m->stalled_ms))
 			sim_fail(s, "%s is offline only after %" PRIu64 " ms of silence", m->name,
 				 silent_ms);
@@ -165,7 +246,8 @@ static void check_still_running(struct sim *s, const struct cluster_event *e)
 			continue;
 		/* A returned copy may go when others carry the traffic; that one of those died just now, nobody can know. */
 		if (!a || !a->current ||
-		    (running(s, a) < s->running_before[i] && app_routed(a) < a->current->spec.replicas))
+		    (running(s, a) < s->running_before[i] &&
+		     app_routed(a) < a->current->spec.replicas))
 			sim_fail(s, "an old report ends a running replica of %s", sim_apps[i]);
 	}
 }
@@ -180,7 +262,11 @@ void check_before(struct sim *s, const struct cluster_event *e)
 
 		s->running_before[i] =
 			a && a->current ? MIN(running(s, a), a->current->spec.replicas) : 0;
+		a = cluster_app(s->cluster, sim_apps[i]);
+		s->numbers_before[i] = a ? a->next_replica : 0;
 	}
+	if (e->type == EVENT_BRAKE_RELEASE)
+		s->braked_until_ms = 0;
 	memset(s->routed_before, 0, sizeof(s->routed_before));
 	if (!is_peaceful(e) &&
 	    (!is_bare_beat(e) || !n || strcmp(n->boot_id, e->heartbeat.boot_id) != 0))
@@ -234,11 +320,34 @@ static void check_promises(struct sim *s)
 	}
 }
 
+/* After a mass failure what is missing on offline nodes is not placed elsewhere. */
+static void check_brake(struct sim *s, size_t i)
+{
+	const struct app *a = cluster_app(s->cluster, sim_apps[i]);
+	const char *fresh = NULL;
+	uint32_t live = 0;
+
+	if (!a || !a->current || s->now_ms >= s->braked_until_ms)
+		return;
+	LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
+		if (r->release != a->current || r->state > REPLICA_READY)
+			continue;
+		live++;
+		if (r->n >= s->numbers_before[i])
+			fresh = r->name;
+	}
+	if (fresh && live > a->current->spec.replicas)
+		sim_fail(s, "%s is placed in spite of the mass failure", fresh);
+}
+
 void check_after(struct sim *s, const struct cluster_event *e)
 {
 	if (e->type == EVENT_HEARTBEAT && plane_machine(s, e->heartbeat.node_id))
 		s->asked[e->heartbeat.reply % 4096] =
 			(uint8_t)(plane_machine(s, e->heartbeat.node_id)->index + 1);
+	if (*s->suspect_told)
+		check_suspect(s, cluster_node_named(s->cluster, s->suspect_told));
+	s->suspect_told[0] = '\0';
 	check_still_running(s, e);
 	check_removed(s, e);
 	check_promises(s);
@@ -250,6 +359,7 @@ void check_after(struct sim *s, const struct cluster_event *e)
 		    (!a || app_routed(a) < MIN(s->routed_before[i], want)))
 			sim_fail(s, "%s alone took a replica of %s out", event_name(e->type),
 				 sim_apps[i]);
+		check_brake(s, i);
 	}
 }
 
@@ -282,6 +392,20 @@ static bool is_routed(struct sim *s, const struct replica *r)
 	return false;
 }
 
+static void check_hosts(struct sim *s, const struct app *a)
+{
+	for (size_t i = 0; a->current && i < a->current->spec.domains.n; i++) {
+		const char *host = a->current->spec.domains.items[i], *leads_to = "nothing";
+
+		for (size_t k = 0; k < ARRAY_LEN(s->leads); k++) {
+			if (strcmp(s->leads[k].host, host) == 0)
+				leads_to = s->leads[k].app;
+		}
+		if (strcmp(leads_to, a->name) != 0)
+			sim_fail(s, "%s is %s's and leads to %s", host, a->name, leads_to);
+	}
+}
+
 static void check_app(struct sim *s, const struct app *a)
 {
 	uint32_t ready = 0;
@@ -291,6 +415,7 @@ static void check_app(struct sim *s, const struct app *a)
 			replica_state_name(r->state), r->release_n, r->routed ? ", routed" : "",
 			r->away ? ", away" : "", r->returned ? ", returned" : "", r->await,
 			r->reason);
+	check_hosts(s, a);
 	if (a->rolling)
 		sim_fail(s, "release %u of %s never ends", a->rolling->n, a->name);
 	LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
@@ -305,6 +430,9 @@ static void check_app(struct sim *s, const struct app *a)
 			sim_fail(s, "%s of an old release still runs", r->name);
 		if (!ct || ct->state != CONTAINER_RUNNING)
 			sim_fail(s, "%s is ready without a running container", r->name);
+		if (strcmp(r->started_at, ct->started_at) != 0)
+			sim_fail(s, "%s runs since %s and is taken for one of %s", r->name,
+				 ct->started_at, r->started_at);
 		if (r->port && (!r->routed || !is_routed(s, r)))
 			sim_fail(s, "%s is ready and not routed in", r->name);
 		ready++;

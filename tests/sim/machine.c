@@ -227,6 +227,10 @@ void machine_call(struct sim *s, struct message *call)
 	case EFFECT_LIST: answer_list(s, m, call); return;
 	case EFFECT_IMAGE_ENSURE:
 		outcome = strncmp(call->container.image, "bad", 3) == 0 ? RPC_ERROR : RPC_OK;
+		if (!*call->container.image_id)
+			snprintf(call->container.image_id, sizeof(call->container.image_id), "sha256:%s-%u",
+				 call->container.image, s->tags_moved);
+		ct = &call->container;
 		break;
 	case EFFECT_CREATE: outcome = create(s, m, call, &ct); break;
 	case EFFECT_STOP: outcome = stop(s, m, ct); break;
@@ -352,6 +356,7 @@ static void container_trouble(struct sim *s, struct machine *m)
 static void plane_trouble(struct sim *s)
 {
 	uint64_t stall_ms = 1000 + sim_random(s, 150000);
+	struct message *first;
 
 	if (!s->cluster)
 		return;
@@ -364,8 +369,16 @@ static void plane_trouble(struct sim *s)
 		break;
 	case 1:
 		sim_log(s, "---- the control plane stands still for %" PRIu64 " ms", stall_ms);
-		s->stall_until_ms = MAX(s->stall_until_ms, s->now_ms + stall_ms);
+		if (s->stall_until_ms > s->now_ms)
+			break;
+		s->stall_until_ms = s->now_ms + stall_ms;
 		s->stalled_ms += stall_ms;
+		s->stood_ms += stall_ms;
+		s->stands++;
+		/* Timers are due at once then, before anything that has arrived meanwhile is read. */
+		first = sim_send(s, MESSAGE_TICK, stall_ms);
+		first->epoch = s->epoch;
+		first->seq = 0;
 		break;
 	default:
 		s->wall_ms += sim_random(s, 7200000);

@@ -231,6 +231,8 @@ void plane_heard(struct sim *s, struct machine *m)
 {
 	m->heard_ms = s->now_ms;
 	m->stalled_ms = s->stalled_ms;
+	m->stood_ms = s->stood_ms;
+	m->stands = s->stands;
 }
 
 void plane_link_later(struct sim *s, struct machine *m, uint64_t in_ms)
@@ -295,6 +297,7 @@ static struct message *call(struct sim *s, const struct effect *e, const struct 
 	}
 	if (e->type == EFFECT_IMAGE_ENSURE) {
 		snprintf(m->container.image, sizeof(m->container.image), "%s", e->image.image);
+		snprintf(m->container.image_id, sizeof(m->container.image_id), "%s", e->image.image_id);
 	} else if (e->type == EFFECT_CREATE) {
 		snprintf(m->container.image, sizeof(m->container.image), "%s", e->create.image);
 		snprintf(m->container.name, sizeof(m->container.name), "%s", e->create.name);
@@ -417,6 +420,8 @@ static void carry_out(struct sim *s, const struct effect *e)
 	case EFFECT_ROUTE_IN: route_in(s, &e->route.endpoint); break;
 	case EFFECT_ROUTE_OUT: route_out(s, &e->route.endpoint); break;
 	case EFFECT_ENDPOINT_FAILED: route_failed(s, &e->route.endpoint); break;
+	case EFFECT_HOST_SET:
+	case EFFECT_HOST_DEL: check_host(s, e); break;
 	case EFFECT_REPLY: answered(s, &e->reply); break;
 	default: break;
 	}
@@ -452,7 +457,7 @@ void plane_result(struct sim *s, struct message *m)
 		free((void *)e.inventory.containers);
 		return;
 	case EFFECT_IMAGE_ENSURE:
-		e = (struct cluster_event){ EVENT_IMAGE_DONE, .image = { result, "sha256:image" } };
+		e = (struct cluster_event){ EVENT_IMAGE_DONE, .image = { result, m->container.image_id } };
 		break;
 	case EFFECT_CREATE:
 	case EFFECT_INSPECT:
@@ -571,6 +576,8 @@ void plane_crash(struct sim *s, const char *why)
 	s->tick_ms = UINT64_MAX;
 	memset(s->routes, 0, sizeof(s->routes));
 	memset(s->probes, 0, sizeof(s->probes));
+	memset(s->leads, 0, sizeof(s->leads));
+	s->braked_until_ms = 0;
 	for (uint32_t i = 0; i < MACHINES; i++) {
 		s->machines[i].streaming = s->machines[i].linking = false;
 		s->machines[i].stream_n++;

@@ -119,7 +119,8 @@ static void command_deploy(struct sim *s)
 	const char *image = images[sim_random(s, sim_chance(s, 600) ? 3 : ARRAY_LEN(images))];
 	const char *label = sim_chance(s, 500) ? "eu" : "us";
 	struct constraint region = { "region", { &label, 1 } };
-	char *host = xasprintf("%s.example.test", app);
+	/* Now and then somebody wants what is another's. */
+	char *host = xasprintf("%s.example.test", sim_chance(s, 50) ? sim_apps[sim_random(s, APPS)] : app);
 	const char *domain = host, *wish = "soft:app=shop";
 	struct pair rate = { "rate", "100" };
 	struct app_spec spec = { .image = image,
@@ -145,6 +146,7 @@ static void command_deploy(struct sim *s)
 		spec.domains.n = 0;
 		spec.health_path = NULL;
 	}
+	s->tags_moved += sim_chance(s, 300);
 	s->asked[s->next_reply % 4096] = (uint8_t)(which + 1);
 	sim_log(s, "people: deploy %s %s x%u", app, image, spec.replicas);
 	plane_step(s, &e);

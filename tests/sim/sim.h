@@ -15,7 +15,7 @@
 #define QUARANTINED_MAX 8u /* removed by one command */
 
 struct container {
-	char id[65], name[80], app[51], image[64], started_at[40], spec_hash[33], ip[64];
+	char id[65], name[80], app[51], image[64], image_id[96], started_at[40], spec_hash[33], ip[64];
 	uint16_t port;
 	enum container_state state;
 	bool sick; /* refuses connections */
@@ -36,6 +36,7 @@ struct machine {
 	uint32_t n;
 	uint64_t heard_ms;   /* by the domain, monotonic */
 	uint64_t stalled_ms; /* by then, total */
+	uint64_t stood_ms, stands; /* the same of standing still alone */
 	char last_inventory[20];
 };
 
@@ -122,6 +123,7 @@ struct sim {
 	bool quiet_world;      /* no more trouble */
 	uint64_t disturbances; /* commands and troubles so far */
 	uint64_t now_ms, wall_ms, epoch, steps, stall_until_ms, starve_until_ms, stalled_ms;
+	uint64_t stood_ms, stands;
 	struct cluster *cluster; /* NULL while the control plane is down */
 	struct message *queue;	 /* heap */
 	size_t queue_n, queue_cap;
@@ -137,7 +139,18 @@ struct sim {
 	uint64_t tick_ms;
 	uint8_t asked[4096];	     /* by reply handle: which app or machine it was about, + 1 */
 	uint32_t acknowledged[APPS]; /* highest release that a deploy was told */
-	uint32_t routed_before[APPS], running_before[APPS];
+	uint32_t routed_before[APPS], running_before[APPS], numbers_before[APPS];
+	char suspect_told[16];	  /* in this step */
+	uint64_t braked_until_ms; /* by the rule of the mass failure */
+	uint32_t tags_moved;	  /* what the images' tags mean by now */
+	struct meaning {
+		char app[51], image_id[96];
+		uint32_t release;
+	} meanings[1024]; /* of each release, once one of its containers was asked for */
+	uint32_t meanings_n;
+	struct lead {
+		char host[64], app[51];
+	} leads[2 * APPS]; /* what the proxy was told */
 	struct made {
 		char name[80], spec_hash[33];
 	} made[4096]; /* every container that was ever asked for */
@@ -197,6 +210,7 @@ bool machine_reachable(const struct machine *m);
 void check_route_in(struct sim *s, const struct endpoint_at *e);
 void check_stop(struct sim *s, const struct effect_container *e);
 void check_create(struct sim *s, const struct effect_create *e);
+void check_host(struct sim *s, const struct effect *e);
 void check_event(struct sim *s, const struct effect_event *e);
 void check_settled(struct sim *s);
 /* A container without a replica is stopped or removed. */
