@@ -93,7 +93,7 @@ static void print_labels(const struct json *labels)
 	void *it = NULL;
 
 	if (json_len(labels))
-		printf("%-15s", "labels");
+		printf("%-16s", "labels");
 	while (json_next(labels, &it, &name, &value))
 		printf(" %.*s=%s", SLICE_ARG(name), json_cstr(value, ""));
 	if (json_len(labels))

@@ -35,8 +35,10 @@ static bool is_there(const struct app *a, const struct app_spec *spec, uint32_t 
 	if (!rel)
 		return false;
 	spec_hash(spec, hash);
+	if (strcmp(hash, rel->spec_hash) != 0)
+		return false;
 	*release = rel->n;
-	return strcmp(hash, rel->spec_hash) == 0;
+	return true;
 }
 
 static void stop_others(struct plan *p, const struct app *a)
