@@ -227,6 +227,7 @@ static void h1_idle_limit(struct client *client, uint32_t idle_ms)
 	struct client_h1 *c = h1_of(client);
 
 	c->limits.idle_ms = idle_ms;
+	stream_expect_silence(&c->stream);
 	c->waits_for = WAIT_NOTHING; /* the next turn sets the deadline anew */
 	client_h1_wake(c);
 }

@@ -364,6 +364,8 @@ static void h2_idle_limit(struct client *client, uint32_t idle_ms)
 	struct client_h2 *c = h2_of(client);
 
 	c->limits.idle_ms = idle_ms;
+	if (c->conn)
+		stream_expect_silence(&c->conn->stream);
 	c->waits_for = H2_WAIT_NOTHING; /* set anew */
 	client_h2_watch(c);
 }

@@ -107,6 +107,31 @@ static bool is_idempotent(const struct relay *r)
 	return method_is_idempotent(r->x->req.method_id);
 }
 
+static bool is_at(const struct endpoint *e, const char *address)
+{
+	const char *port = strrchr(address, ':');
+	size_t n = port ? (size_t)(port - address) : 0;
+
+	return port && strncmp(e->at.text, address, n) == 0 &&
+	       strrchr(e->at.text, ':') == e->at.text + n;
+}
+
+/* Not at the address of the last attempt: what else is there may be as silent, its machine gone. NULL: look there, too. */
+static struct endpoint *pick_elsewhere(struct relay *r)
+{
+	uint64_t tried[2 * RELAY_TRIED];
+	struct endpoint *e;
+	unsigned n = r->ntried;
+
+	memcpy(tried, r->tried, sizeof(r->tried));
+	while (n < ARRAY_LEN(tried) && (e = upstream_pick(r->upstream, tried, n))) {
+		if (!is_at(e, r->endpoint_text))
+			return e;
+		tried[n++] = e->id;
+	}
+	return NULL;
+}
+
 /* One that did not get this request yet. The second exception of the retry rule: who only had a
  * stale connection may get it again. */
 static struct endpoint *pick(struct relay *r)
@@ -114,6 +139,8 @@ static struct endpoint *pick(struct relay *r)
 	struct endpoint *e = r->upstream->policy.sticky ? sticky_pick(r) : NULL;
 	uint64_t stale_id = r->stale_id;
 
+	if (!e && r->elsewhere)
+		e = pick_elsewhere(r);
 	if (!e)
 		e = upstream_pick(r->upstream, r->tried, r->ntried);
 	if (e || !stale_id)
@@ -497,8 +524,10 @@ static void on_upstream_failed(void *arg, const struct client_failure *failure)
 
 	log_debug("request=%s endpoint=%s: %s", r->x->request_id, e->at.text, f.why);
 	detach(r, false);
-	if (retry_fault(&f, &fault))
+	if (retry_fault(&f, &fault)) {
 		endpoint_fault(e, fault, f.why);
+		r->elsewhere = fault == FAULT_TIMEOUT || fault == FAULT_UNREACHABLE;
+	}
 	if (r->state != RELAY_WAIT) {
 		break_off(r, f.why);
 	} else if (verdict_on(r, &f) != RETRY_NEVER) {

@@ -37,6 +37,7 @@ struct relay {
 	struct client *client;	   /* its connection, owned */
 	uint8_t state;		   /* enum relay_state; relay_set_state() writes it */
 	uint8_t attempts, ntried;
+	bool elsewhere;	     /* its last attempt met with silence: rather not that address again */
 	bool fresh;	     /* a pooled connection was stale: no more of those */
 	bool upgrade;	     /* the client's Upgrade went upstream: 101 is an answer */
 	bool request_ended;  /* client_end() was called on this attempt */

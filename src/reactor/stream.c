@@ -226,19 +226,34 @@ void stream_init(struct stream *s, struct loop *l, int take_fd,
 
 /* Failures here cost a limit or some latency, never correctness: a socket without them still
  * works. */
+static void set_keep_alive(int fd, int idle_s, int interval_s)
+{
+	int on = 1, probes = KEEPALIVE_PROBES;
+
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+}
+
 static void set_connect_options(int fd, uint32_t user_timeout_ms)
 {
-	int on = 1, idle = KEEPALIVE_IDLE_S, interval = KEEPALIVE_INTERVAL_S,
-	    probes = KEEPALIVE_PROBES;
+	int on = 1;
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+	/* The limit on unacknowledged data ends a silence, too, once a probe was sent into it. */
+	if (user_timeout_ms)
+		set_keep_alive(fd, 1, 1);
+	else
+		set_keep_alive(fd, KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S);
 	if (user_timeout_ms)
 		setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms,
 			   sizeof(user_timeout_ms));
+}
+
+void stream_expect_silence(struct stream *s)
+{
+	set_keep_alive(stream_fd(s), KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S);
 }
 
 int stream_connect(struct stream *s, struct loop *l, const struct addr *to,

@@ -47,11 +47,15 @@ void stream_init(struct stream *s, struct loop *l, int take_fd,
 int stream_init_tls(struct stream *s, struct loop *l, int take_fd, struct tls_server *tls,
 		    void (*ready)(void *arg, int events), void *arg) MUST_CHECK;
 /* Begins a TCP connection: TCP_NODELAY, keep-alive probes, TCP_USER_TIMEOUT <user_timeout_ms> (0
- * = system's). When connected or failed the stream is ready for STREAM_WRITE; then call
+ * = system's). With a limit probes begin after one second, so that a peer that vanishes is missed
+ * within that limit (2 s at least) although nothing is on its way to it: -ETIMEDOUT. When connected or failed the stream is ready for STREAM_WRITE; then call
  * stream_connected(). Immediate failure: negative errno. */
 int stream_connect(struct stream *s, struct loop *l, const struct addr *to,
 		   uint32_t user_timeout_ms, void (*ready)(void *arg, int events),
 		   void *arg) MUST_CHECK;
+/* A connection that will be silent for long, an open one: it is probed rarely from now on, and one
+ * lost probe means nothing. */
+void stream_expect_silence(struct stream *s);
 /* 0: connected; -EAGAIN: not yet; else why it failed. */
 int stream_connected(struct stream *s) MUST_CHECK;
 /* TLS: 0 done, -EAGAIN (stream_wait() for what *events says), else failed. Plain: 0 at once. */

@@ -1,8 +1,11 @@
 /* Half-open: an endpoint whose probe succeeded takes one request at a time until it answered one,
- * is out for longer when it did not, and nobody starves when it is the only one. */
+ * is out for longer when it did not, and nobody starves when it is the only one. A machine that
+ * went silent costs a request one attempt. */
 #include "check.h"
 
+#include <netinet/in.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -342,6 +345,52 @@ static void with_a_tunnel(void **state)
 	stop(&w);
 }
 
+/* Takes no connection: its queue is full. */
+static void listen_deaf(struct addr *at, int fds[2])
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1) };
+	socklen_t len = sizeof(sa);
+
+	fds[0] = socket(AF_INET, SOCK_STREAM, 0);
+	fds[1] = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(bind(fds[0], (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(listen(fds[0], 0), 0);
+	assert_int_equal(getsockname(fds[0], (struct sockaddr *)&sa, &len), 0);
+	assert_int_equal(connect(fds[1], (struct sockaddr *)&sa, len), 0);
+	addr_from(at, (struct sockaddr *)&sa, len);
+}
+
+/* Two of three are on a machine that says nothing any more: a request pays for one of them. */
+static void silence_is_paid_once(void **state)
+{
+	struct door_config c = { .nendpoints = 3 };
+	uint64_t begun_ms;
+	int deaf[2][2], listener, client, conn;
+	struct door d;
+
+	(void)state;
+	listen_deaf(&c.endpoints[0], deaf[0]);
+	listen_deaf(&c.endpoints[1], deaf[1]);
+	listener = tcp_listen(&c.endpoints[2]);
+	door_start(&d, &c);
+	begun_ms = clock_ms();
+	client = tcp_connect(d.port);
+	tcp_send(client, GET_CLOSE);
+	conn = tcp_accept(listener);
+	serve_last(conn);
+	expect(client, "ok");
+	assert_in_range(clock_ms() - begun_ms, 1400, 2500);
+	for (unsigned i = 0; i < 2; i++) {
+		close(deaf[i][0]);
+		close(deaf[i][1]);
+	}
+	close(listener);
+	close(client);
+	close(conn);
+	door_stop(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -353,6 +402,7 @@ int main(void)
 		cmocka_unit_test(queued_then_held),
 		cmocka_unit_test(slow),
 		cmocka_unit_test(with_a_tunnel),
+		cmocka_unit_test(silence_is_paid_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -316,6 +316,12 @@ static void connects(void **state)
 	assert_true(on);
 	getsockopt(stream_fd(&f.s), IPPROTO_TCP, TCP_USER_TIMEOUT, &on, &size);
 	assert_int_equal(on, 2000);
+	/* Who vanishes is missed within that time, unless silence means nothing. */
+	getsockopt(stream_fd(&f.s), IPPROTO_TCP, TCP_KEEPIDLE, &on, &size);
+	assert_int_equal(on, 1);
+	stream_expect_silence(&f.s);
+	getsockopt(stream_fd(&f.s), IPPROTO_TCP, TCP_KEEPIDLE, &on, &size);
+	assert_int_equal(on, 15);
 	stream_close(&f.s, false);
 
 	/* Nobody listens any more. */
