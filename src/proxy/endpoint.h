@@ -27,6 +27,7 @@ struct upstream {
 	uint32_t nendpoints;
 	uint32_t nin;	      /* in routing: in or on trial */
 	uint32_t nopen;	      /* of them, with a weight: what is new may go there */
+	bool paused;	      /* nothing new goes anywhere */
 	struct choice choice; /* of those, the ones below their limit */
 	struct hold hold;
 	struct retry_budget budget;
@@ -93,6 +94,12 @@ struct endpoint {
 static inline bool endpoint_is_in(const struct endpoint *e)
 {
 	return e->state == ENDPOINT_IN || e->state == ENDPOINT_TRIAL;
+}
+
+/* Somebody may take what is new: now, or when one is less busy. */
+static inline bool upstream_is_open(const struct upstream *u)
+{
+	return u->nopen && !u->paused;
 }
 
 /* As the policy says; not one whose id is in <tried>, nor one at its limit. NULL: none. */

@@ -81,7 +81,7 @@ int hold_add(struct hold *h, struct relay *r)
 	struct front *f = h->upstream->front;
 	uint64_t now_ms = loop_now_ms(f->loop);
 	uint32_t bytes = bytes_of(r);
-	bool queues = h->upstream->nopen > 0;
+	bool queues = upstream_is_open(h->upstream);
 
 	if (!has_room(h, queues, bytes)) {
 		if (queues) {
@@ -125,7 +125,7 @@ static bool becomes_held(struct hold *h, struct relay *r)
 {
 	const struct upstream *u = h->upstream;
 
-	if (!r->queues || u->nopen || !u->policy.hold || !has_room(h, false, 0))
+	if (!r->queues || upstream_is_open(u) || !u->policy.hold || !has_room(h, false, 0))
 		return false;
 	r->queues = false;
 	r->hold_until_ms = 0;
@@ -153,7 +153,9 @@ static void on_limit(void *arg)
 				     slice_of(NULL, 0));
 		} else {
 			f->stats.hold_timeouts++;
-			relay_refuse(r, 503, "Nothing that serves this came up while the request waited.",
+			relay_refuse(r, 503,
+				     h->upstream->paused ? "This is paused, for longer than the request could wait."
+							 : "Nothing that serves this came up while the request waited.",
 				     slice_of(NULL, 0));
 		}
 	}
@@ -175,7 +177,7 @@ static bool moves(const struct hold *h)
 {
 	const struct upstream *u = h->upstream;
 
-	return h->n && (u->choice.n || (u->nopen == 0 && !u->policy.hold));
+	return h->n && (u->choice.n || (!upstream_is_open(u) && !u->policy.hold));
 }
 
 static void on_release(void *arg)

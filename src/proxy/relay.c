@@ -201,7 +201,7 @@ static void go_without(struct relay *r)
 {
 	struct upstream *u = r->upstream;
 	bool in_time = r->hold_until_ms == 0 || r->hold_until_ms > loop_now_ms(r->front->loop);
-	bool busy = u->nopen > 0;
+	bool busy = upstream_is_open(u);
 	/* Who waits is let go when an endpoint takes requests; so nobody joins while one does, but
 	 * those behind a queue that is being let go. */
 	bool may_wait = (u->policy.hold || busy) && !u->target.dead && in_time &&
@@ -547,7 +547,7 @@ void relay_reroute(struct relay *r)
 	struct client_failure f = { .rc = -EHOSTUNREACH, .why = "it may not be there any more" };
 
 	/* With nowhere to go it stays: a suspicion may be wrong. */
-	if (r->state != RELAY_WAIT || r->upstream->nopen == 0)
+	if (r->state != RELAY_WAIT || !upstream_is_open(r->upstream))
 		return;
 	f.stage = client_stage(r->client);
 	if (verdict_on(r, &f) == RETRY_NEVER)

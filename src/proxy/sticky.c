@@ -89,7 +89,7 @@ struct endpoint *sticky_pick(struct relay *r)
 	bool said;
 	struct endpoint *e = named(r, &said);
 
-	if (e && endpoint_is_in(e) && e->in_flight < e->limit && !was_tried(r, e)) {
+	if (e && !u->paused && endpoint_is_in(e) && e->in_flight < e->limit && !was_tried(r, e)) {
 		if (r->stale_id == e->id)
 			r->stale_id = 0; /* once more, on a connection of its own */
 		u->sticky_hits++;

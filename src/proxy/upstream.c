@@ -106,6 +106,13 @@ void upstream_set_policy(struct upstream *u, const struct upstream_policy *take_
 		endpoint_new_policy(e);
 }
 
+void upstream_pause(struct upstream *u, bool paused)
+{
+	u->paused = paused;
+	LIST_FOR_EACH(e, &u->endpoints, struct endpoint, link)
+		upstream_review(u, e);
+}
+
 static struct endpoint *endpoint_at(const struct upstream *u, const struct addr *at)
 {
 	LIST_FOR_EACH(e, &u->endpoints, struct endpoint, link)
@@ -222,7 +229,7 @@ void upstream_stats(const struct upstream *u, struct upstream_stats *out)
 
 void upstream_review(struct upstream *u, struct endpoint *e)
 {
-	bool may = endpoint_is_in(e) && e->weight && e->in_flight < e->limit;
+	bool may = endpoint_is_in(e) && e->weight && e->in_flight < e->limit && !u->paused;
 	bool was = e->choice_at != CHOICE_NOWHERE;
 
 	if (may && was) {

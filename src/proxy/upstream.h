@@ -14,6 +14,9 @@ struct upstream *upstream_create(struct front *f, const char *name,
 				 const struct upstream_policy *take_policy);
 /* In force from the next decision on; connections and requests in flight stay as they are. */
 void upstream_set_policy(struct upstream *u, const struct upstream_policy *take_policy);
+/* While paused no endpoint gets a new request: requests wait as if none were in. What is in flight
+ * goes on. */
+void upstream_pause(struct upstream *u, bool paused);
 /* Its endpoints are these from now on, all of a static route's. Who stays keeps its connections and
  * requests, who is new takes some at once, who is not named any more takes nothing new and goes, at
  * the limits (as endpoint_drain()) whatever it has; nobody is told of it. */

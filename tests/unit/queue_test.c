@@ -212,12 +212,12 @@ static void check_endpoints(const struct world *w)
 	uint32_t nin = 0, nopen = 0, nchoice = 0;
 
 	LIST_FOR_EACH(e, &w->u->endpoints, struct endpoint, link) {
-		bool open = endpoint_is_in(e) && e->weight;
+		bool counts = endpoint_is_in(e) && e->weight, open = counts && !w->u->paused;
 
 		if (w->policy->max_in_flight)
 			assert_in_range(e->in_flight, 0, w->policy->max_in_flight);
 		nin += endpoint_is_in(e);
-		nopen += open;
+		nopen += counts;
 		nchoice += open && e->in_flight < e->limit;
 		assert_int_equal(open && e->in_flight < e->limit, e->choice_at != CHOICE_NOWHERE);
 	}
@@ -264,7 +264,7 @@ static uint32_t note_queue(struct world *w, struct request **queue)
 	assert_int_equal(w->front->stats.queueing, queued);
 	assert_in_range(queued, 0, w->u->policy.queue);
 	/* No wake-up is lost. */
-	if (n && (w->u->choice.n || (!w->u->nopen && !w->policy->hold)))
+	if (n && (w->u->choice.n || (!upstream_is_open(w->u) && !w->policy->hold)))
 		assert_true(deadline_is_set(&w->u->hold.pace));
 	w->most_waiting = MAX(w->most_waiting, n);
 	return n;
@@ -333,6 +333,8 @@ static void act(struct world *w)
 		toggle(w);
 	} else if (below(w, 4) == 0) {
 		change_policy(w);
+	} else if (w->policy->hold && below(w, 4) == 0) {
+		upstream_pause(w->u, !w->u->paused);
 	}
 }
 
@@ -377,6 +379,7 @@ static void set_up(struct world *w, const struct upstream_policy *policy, uint64
 /* Until nothing is left: somebody is in, and everybody answers. */
 static void wind_up(struct world *w)
 {
+	upstream_pause(w->u, false);
 	for (unsigned i = 0; i < 3; i++) {
 		struct server *s = &w->servers[i];
 
