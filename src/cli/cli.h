@@ -129,6 +129,20 @@ void cli_close(struct cli *c);
 /* Percent-encodes one path segment or query value; the caller's to free(). */
 char *cli_escape(const char *s);
 
+/* --- following what a command began (follow.c) --- */
+
+/* "/api/apps/<app><tail>", the caller's to free(). */
+char *cli_app_path(const char *app, const char *tail);
+/* Until the release is active (said on standard output), or has ended otherwise (said why). */
+int cli_follow(struct cli *c, const char *app, int64_t release);
+/* One line for what goes on, redrawn on a terminal, printed when it changes elsewhere. */
+struct cli_progress {
+	char last[512];
+	bool tty;
+};
+void cli_progress(struct cli_progress *p, const char *text);
+void cli_progress_end(struct cli_progress *p);
+
 /* --- listings (table.c) --- */
 
 struct table;

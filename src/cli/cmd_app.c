@@ -5,14 +5,9 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 
-/* "/api/apps/<app><tail>", the caller's to free(). */
-static char *app_path(const char *app, const char *tail)
+static bool is_noted(const struct json *a, const char *name)
 {
-	char *name = cli_escape(app);
-	char *path = xasprintf("/api/apps/%s%s", name, tail);
-
-	free(name);
-	return path;
+	return json_type(json_get(a, name)) == JSON_OBJECT;
 }
 
 static void app_row(struct table *t, const struct json *a)
@@ -20,7 +15,8 @@ static void app_row(struct table *t, const struct json *a)
 	const struct json *replicas = json_get(a, "replicas"), *domains = json_get(a, "domains");
 
 	table_str(t, a, "name");
-	table_str(t, a, "status");
+	table_cellf(t, "%s%s%s", json_cstr(json_get(a, "status"), ""), is_noted(a, "paused") ? ", paused" : "",
+		    is_noted(a, "locked") ? ", locked" : "");
 	table_int(t, a, "release");
 	table_cellf(t, "%lld/%lld", (long long)json_int(json_get(replicas, "ready"), 0),
 		    (long long)json_int(json_get(replicas, "want"), 0));
@@ -44,7 +40,7 @@ static int app_list(struct cli *c, int argc, char **argv, const char *tail, cons
 
 	if (code >= 0)
 		return code;
-	path = app_path(argv[0], tail);
+	path = cli_app_path(argv[0], tail);
 	code = cli_list_path(c, path, "items", columns, row);
 	free(path);
 	return code;
@@ -81,12 +77,13 @@ static void release_row(struct table *t, const struct json *r)
 	table_age(t, r, "created_at");
 	table_int(t, r, "replicas");
 	table_str(t, r, "image");
-	table_str(t, r, "reason");
+	table_str(t, r, "by");
+	table_cell(t, json_cstr(json_get(r, "reason"), json_cstr(json_get(r, "cause"), "")));
 }
 
 static int releases(struct cli *c, int argc, char **argv)
 {
-	static const char *const columns[] = { ">RELEASE", "STATUS", "CREATED", ">REPLICAS", "IMAGE", "REASON", NULL };
+	static const char *const columns[] = { ">RELEASE", "STATUS", "CREATED", ">REPLICAS", "IMAGE", "BY", "REASON", NULL };
 
 	return app_list(c, argc, argv, "/releases", columns, release_row);
 }
@@ -106,7 +103,7 @@ static int rm(struct cli *c, int argc, char **argv)
 		return code;
 	if (!yes && !cli_confirm("Remove app %s, its routes and its containers?", argv[0]))
 		return cli_fail("not removed: answer y, or give --yes");
-	path = app_path(argv[0], "");
+	path = cli_app_path(argv[0], "");
 	code = cli_call(c, "DELETE", path, NULL, &doc);
 	if (code == EXIT_DONE && c->globals.json)
 		cli_print_json(doc);
@@ -161,7 +158,7 @@ static int logs(struct cli *c, int argc, char **argv)
 		buf_printf(&query, "&replica=%s", esc);
 		free(esc);
 	}
-	path = app_path(argv[0], query.data);
+	path = cli_app_path(argv[0], query.data);
 	code = cli_stream(c, path, "text/plain", print_log_line, NULL);
 	free(path);
 	buf_fini(&query);

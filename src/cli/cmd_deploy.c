@@ -2,15 +2,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/plan.h"
-
-#define POLL_MS 250
-#define TAIL_POLLS 12	/* 3 s */
 
 struct deploy_args {
 	const char *image, *health_path, *strategy, *protocol;
@@ -137,153 +132,9 @@ static int put_request(const struct cli *c, const struct deploy_args *a, struct 
 	return code;
 }
 
-/* One line for what the rollout is doing, redrawn on a terminal, printed when it changes elsewhere. */
-struct progress {
-	char last[512];
-	bool tty;
-};
-
-/* What is longer than a line cannot be drawn over. */
-static int screen_columns(void)
-{
-	struct winsize size;
-
-	return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) || !size.ws_col ? 80 : size.ws_col;
-}
-
-static void show_progress(struct progress *p, const char *text)
-{
-	if (!strcmp(text, p->last))
-		return;
-	snprintf(p->last, sizeof(p->last), "%s", text);
-	if (p->tty)
-		fprintf(stderr, "\r\033[K%.*s", screen_columns() - 1, text);
-	else
-		fprintf(stderr, "%s\n", text);
-	fflush(stderr);
-}
-
-static void end_progress(struct progress *p)
-{
-	if (p->tty && p->last[0])
-		fputs("\r\033[K", stderr);
-}
-
-static void count_states(const struct json *items, int64_t release, struct buf *text)
-{
-	static const char *const states[] = { "placing", "image", "creating", "starting", "checking", "ready", "failed" };
-	size_t n;
-
-	for (size_t s = 0; s < ARRAY_LEN(states); s++) {
-		n = 0;
-		for (size_t i = 0; i < json_len(items); i++) {
-			const struct json *r = json_at(items, i);
-
-			n += json_int(json_get(r, "release"), 0) == release &&
-			     !strcmp(json_cstr(json_get(r, "state"), ""), states[s]);
-		}
-		if (n)
-			buf_printf(text, ", %zu %s", n, states[s]);
-	}
-}
-
-/* Of each node that gets the image. */
-static void add_images(const struct json *items, int64_t release, bool tty, struct buf *text)
-{
-	char image[256];
-
-	for (size_t i = 0; i < json_len(items); i++) {
-		const struct json *r = json_at(items, i);
-
-		cli_image_text(json_get(r, "image"), !tty, image, sizeof(image));
-		if (image[0] && json_int(json_get(r, "release"), 0) == release)
-			buf_printf(text, "; %s: %s", json_cstr(json_get(r, "node"), "?"), image);
-	}
-}
-
-static void print_failure(const char *app, int64_t release, const struct json *doc)
-{
-	const char *tail = json_cstr(json_get(doc, "log_tail"), "");
-
-	cli_fail("release %lld of %s failed: %s", (long long)release, app,
-		 json_cstr(json_get(doc, "reason"), "no reason was recorded; see 'temps events'"));
-	if (*tail)
-		fprintf(stderr, "\nIts last lines:\n%s%s", tail, tail[strlen(tail) - 1] == '\n' ? "" : "\n");
-	fputs("\nThe previous release, if there was one, keeps serving.\n", stderr);
-}
-
-/* A failed release gets its container's last lines a moment after its reason. */
-static bool lines_may_come(struct cli *c, const char *replicas, int64_t release, const struct json *doc)
-{
-	struct json *list = NULL;
-	const struct json *items;
-	bool may = false;
-
-	if (*json_cstr(json_get(doc, "log_tail"), "") || cli_call(c, "GET", replicas, NULL, &list) != EXIT_DONE)
-		return false;
-	items = json_get(list, "items");
-	for (size_t i = 0; i < json_len(items) && !may; i++) {
-		const struct json *r = json_at(items, i);
-		const char *state = json_cstr(json_get(r, "state"), "");
-
-		may = json_int(json_get(r, "release"), 0) == release && (!strcmp(state, "failed") || !strcmp(state, "draining"));
-	}
-	json_free(list);
-	return may;
-}
-
-/* Until the release is active, or has ended otherwise. */
-static int follow(struct cli *c, const char *app, const char *esc, int64_t release)
-{
-	char *path = xasprintf("/api/apps/%s/releases/%lld", esc, (long long)release);
-	char *replicas = xasprintf("/api/apps/%s/replicas", esc);
-	struct progress p = { .tty = c->tty };
-	int code = -1, patience = TAIL_POLLS;
-
-	while (code < 0) {
-		struct json *doc = NULL, *list = NULL;
-		const char *status;
-		struct buf text;
-
-		code = cli_call(c, "GET", path, NULL, &doc);
-		if (code != EXIT_DONE)
-			break;
-		code = -1;
-		status = json_cstr(json_get(doc, "status"), "");
-		if (!strcmp(status, "active")) {
-			end_progress(&p);
-			code = EXIT_DONE;
-		} else if (!strcmp(status, "failed") && patience-- > 0 && lines_may_come(c, replicas, release, doc)) {
-			show_progress(&p, "failed; reading its last lines");
-		} else if (!strcmp(status, "failed")) {
-			end_progress(&p);
-			print_failure(app, release, doc);
-			code = EXIT_FAILED;
-		} else if (!strcmp(status, "superseded")) {
-			end_progress(&p);
-			code = cli_fail("release %lld of %s was superseded by a newer one", (long long)release, app);
-		} else if (cli_call(c, "GET", replicas, NULL, &list) == EXIT_DONE) {
-			buf_init(&text, 0);
-			buf_printf(&text, "release %lld: %s", (long long)release, status);
-			count_states(json_get(list, "items"), release, &text);
-			add_images(json_get(list, "items"), release, p.tty, &text);
-			show_progress(&p, text.data);
-			buf_fini(&text);
-		}
-		json_free(doc);
-		json_free(list);
-		if (code < 0)
-			cli_wait(c, POLL_MS);
-	}
-	free(path);
-	free(replicas);
-	return code;
-}
-
-static int finish(struct cli *c, const struct deploy_args *a, const char *app, const char *esc, const struct json *doc)
+static int finish(struct cli *c, const struct deploy_args *a, const char *app, const struct json *doc)
 {
 	int64_t release = json_int(json_get(doc, "release"), 0);
-	int code;
 
 	if (json_bool(json_get(doc, "unchanged"), false)) {
 		printf("%s: release %lld is exactly this already; nothing to do\n", app, (long long)release);
@@ -293,10 +144,7 @@ static int finish(struct cli *c, const struct deploy_args *a, const char *app, c
 		printf("%s: release %lld is on its way; 'temps ps %s' shows where it is\n", app, (long long)release, app);
 		return EXIT_DONE;
 	}
-	code = follow(c, app, esc, release);
-	if (code == EXIT_DONE)
-		printf("%s: release %lld is active\n", app, (long long)release);
-	return code;
+	return cli_follow(c, app, release);
 }
 
 /* `temps deploy`, or with --dry-run and as `temps plan` what it would do. */
@@ -334,16 +182,15 @@ static int deploy(struct cli *c, int argc, char **argv)
 		end,
 	};
 	struct json *doc = NULL;
-	char *esc, *path;
 	struct buf body;
+	char *path;
 	int code = cli_parse(c, argc, argv, opts, 1, 1);
 
 	if (code >= 0)
 		return code;
 	is_plan |= a.dry_run;
 	buf_init(&body, 0);
-	esc = cli_escape(argv[0]);
-	path = xasprintf("/api/apps/%s/%s", esc, is_plan ? "plan" : "deploy");
+	path = cli_app_path(argv[0], is_plan ? "/plan" : "/deploy");
 	code = put_request(c, &a, &body);
 	if (code < 0)
 		code = cli_call(c, "POST", path, body.data, &doc);
@@ -352,11 +199,10 @@ static int deploy(struct cli *c, int argc, char **argv)
 	else if (code == EXIT_DONE && is_plan)
 		plan_print(c, doc);
 	else if (code == EXIT_DONE)
-		code = finish(c, &a, argv[0], esc, doc);
+		code = finish(c, &a, argv[0], doc);
 	json_free(doc);
 	buf_fini(&body);
 	free(path);
-	free(esc);
 	return code;
 }
 

@@ -47,6 +47,13 @@ const struct api_route api_routes[] = {
 	{ "POST", "/api/apps/{app}/deploy", SCOPE_WRITE, API_BODY_MAX, api_app_deploy },
 	{ "POST", "/api/apps/{app}/plan", SCOPE_READ, API_BODY_MAX, api_app_plan },
 	{ "GET", "/api/apps/{app}/explain", SCOPE_READ, 0, api_app_explain },
+	{ "POST", "/api/apps/{app}/scale", SCOPE_WRITE, API_BODY_MAX, api_app_scale },
+	{ "POST", "/api/apps/{app}/restart", SCOPE_WRITE, API_BODY_MAX, api_app_restart },
+	{ "POST", "/api/apps/{app}/rollback", SCOPE_WRITE, API_BODY_MAX, api_app_rollback },
+	{ "POST", "/api/apps/{app}/pause", SCOPE_WRITE, API_BODY_MAX, api_app_pause },
+	{ "POST", "/api/apps/{app}/resume", SCOPE_WRITE, API_BODY_MAX, api_app_resume },
+	{ "POST", "/api/apps/{app}/lock", SCOPE_WRITE, API_BODY_MAX, api_app_lock },
+	{ "POST", "/api/apps/{app}/unlock", SCOPE_WRITE, API_BODY_MAX, api_app_unlock },
 	{ "GET", "/api/apps/{app}/releases", SCOPE_READ, 0, api_app_releases },
 	{ "GET", "/api/apps/{app}/releases/{n}", SCOPE_READ, 0, api_app_release },
 	{ "GET", "/api/apps/{app}/replicas", SCOPE_READ, 0, api_app_replicas },
@@ -257,7 +264,7 @@ void command_drop(struct command *cmd)
 
 /* ---- bodies and answers ---- */
 
-static bool is_printable(const char *s)
+bool api_is_printable(const char *s)
 {
 	for (; *s; s++) {
 		if ((unsigned char)*s < ' ' || *s == 0x7f)
@@ -273,10 +280,27 @@ int api_labels(struct pairs *labels, const struct json *j, struct err *err)
 	for (size_t i = 0; !rc && i < labels->n; i++) {
 		const struct pair *p = &labels->items[i];
 
-		if (!is_printable(p->key) || !is_printable(p->value))
+		if (!api_is_printable(p->key) || !api_is_printable(p->value))
 			rc = err_say(err, -EINVAL, "member \"labels\": has a control character");
 	}
 	return rc;
+}
+
+int api_members(const struct json *j, const char *const *known, struct err *err)
+{
+	const struct json *value;
+	struct slice name;
+	void *it = NULL;
+
+	while (json_next(j, &it, &name, &value)) {
+		const char *const *k = known;
+
+		while (*k && !slice_eq(name, slice_str(*k)))
+			k++;
+		if (!*k)
+			return err_say(err, -EINVAL, "member \"%.*s\": unknown", SLICE_ARG(name));
+	}
+	return 0;
 }
 
 struct json *api_object(struct api_request *r)

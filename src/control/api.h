@@ -58,8 +58,11 @@ struct api_answer {
 void api_answer_begin(struct api_answer *a);	/* with an open object */
 void api_answer_send(struct api_answer *a, struct api_request *r, unsigned status); /* closes it */
 
+/* -EINVAL with a text for a member that is not among <known>, which ends with NULL. */
+int api_members(const struct json *j, const char *const *known, struct err *err) MUST_CHECK;
 /* Member "labels" of a node or token: an object of texts without control characters. */
 int api_labels(struct pairs *labels, const struct json *j, struct err *err) MUST_CHECK;
+bool api_is_printable(const char *s); /* no control character in it */
 /* Lower-cases <s> into <out>; -ENAMETOOLONG. */
 int api_lower(struct slice s, char *out, size_t size) MUST_CHECK;
 
@@ -103,6 +106,13 @@ void api_app_delete(struct api_request *r);
 void api_app_deploy(struct api_request *r);
 void api_app_plan(struct api_request *r);
 void api_app_explain(struct api_request *r);
+void api_app_scale(struct api_request *r);
+void api_app_restart(struct api_request *r);
+void api_app_rollback(struct api_request *r);
+void api_app_pause(struct api_request *r);
+void api_app_resume(struct api_request *r);
+void api_app_lock(struct api_request *r);
+void api_app_unlock(struct api_request *r);
 void api_app_releases(struct api_request *r);
 void api_app_release(struct api_request *r);
 void api_app_replicas(struct api_request *r);

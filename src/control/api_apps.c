@@ -18,6 +18,19 @@ static void put_text(struct json_out *o, const char *name, const char *text)
 	json_put_str(o, name, text && *text ? text : NULL);
 }
 
+static void put_note(struct json_out *o, const char *name, const struct app_note *n)
+{
+	if (!n->set) {
+		json_put_null(o, name);
+		return;
+	}
+	json_obj(o, name);
+	put_text(o, "by", n->by);
+	put_text(o, "reason", n->reason);
+	json_put_time(o, "since", n->since_wall_ms);
+	json_obj_end(o);
+}
+
 static void put_summary(struct json_out *o, const struct app *a)
 {
 	struct view_app v = view_app(a);
@@ -29,6 +42,8 @@ static void put_summary(struct json_out *o, const struct app *a)
 	else
 		json_put_null(o, "release");
 	json_put_str(o, "status", v.status);
+	put_note(o, "paused", &a->paused);
+	put_note(o, "locked", &a->locked);
 	json_obj(o, "replicas");
 	json_put_int(o, "want", v.want);
 	json_put_int(o, "ready", v.ready);
@@ -87,6 +102,8 @@ static void put_release(struct json_out *o, const struct release *rel)
 	put_text(o, "image_id", rel->image_id);
 	json_put_str(o, "status", view_release_state(rel));
 	put_text(o, "reason", rel->reason);
+	put_text(o, "cause", rel->cause);
+	put_text(o, "by", rel->by);
 	put_text(o, "log_tail", rel->last_log);
 	json_put_time(o, "created_at", rel->created_wall_ms);
 	json_put_time(o, "finished_at", rel->ended_wall_ms);

@@ -27,6 +27,7 @@ struct wish {
 	struct pairs env, policy;
 	struct constraint *labels;
 	size_t labels_n;
+	bool names_image;
 };
 
 static void wish_fini(struct wish *w)
@@ -219,39 +220,24 @@ static int check_console(const struct control *c, const struct app_spec *s, stru
 	return 0;
 }
 
-static int check_members(const struct json *j, struct err *err)
-{
-	static const char *const known[] = {
-		"image",  "replicas",	  "port",	 "domains",	     "env",
-		"cpus",	  "memory_bytes", "health_path", "health_timeout_s", "nodes",
-		"labels", "strategy",	  "command",	 "stop_grace_s",     "architecture",
-		"policy", "disk_bytes",	  "gpus",	 "affinity",	     "anti_affinity",
-		"target_tags",
-	};
-	const struct json *value;
-	struct slice name;
-	void *it = NULL;
-
-	while (json_next(j, &it, &name, &value)) {
-		bool found = false;
-
-		for (size_t i = 0; i < ARRAY_LEN(known); i++)
-			found |= slice_eq(name, slice_str(known[i]));
-		if (!found)
-			return err_say(err, -EINVAL, "member \"%.*s\": unknown", SLICE_ARG(name));
-	}
-	return 0;
-}
+static const char *const members[] = {
+	"image",       "replicas",     "port",	      "domains",	  "env",
+	"cpus",	       "memory_bytes", "health_path", "health_timeout_s", "nodes",
+	"labels",      "strategy",     "command",     "stop_grace_s",	  "architecture",
+	"policy",      "disk_bytes",   "gpus",	      "affinity",	  "anti_affinity",
+	"target_tags", NULL,
+};
 
 static int parse(const struct json *j, struct wish *w, struct err *err)
 {
 	struct app_spec *s = &w->spec;
 
-	if (check_members(j, err) || want_text(j, "image", &s->image, err) ||
+	if (api_members(j, members, err) || want_text(j, "image", &s->image, err) ||
 	    want_numbers(j, s, err) || want_text(j, "health_path", &s->health_path, err) ||
 	    want_text(j, "strategy", &s->strategy, err) ||
 	    want_text(j, "architecture", &s->architecture, err) || want_lists(j, w, err))
 		return -EINVAL;
+	w->names_image = given(j, "image");
 	if (!s->image || !*s->image)
 		return err_say(err, -EINVAL, "member \"image\": a new app needs one");
 	if (s->health_path && !*s->health_path)
@@ -263,6 +249,8 @@ static int parse(const struct json *j, struct wish *w, struct err *err)
 struct deploy {
 	struct command *cmd;
 	struct app_spec spec;	/* owned */
+	char *keep_image_id;	/* the image was not named: it stays the same one; NULL */
+	char by[AUTH_WHO_SIZE];
 	struct policies_seal *seal; /* its passwords are being hashed */
 	struct link *via;
 	struct link_op *op;	/* what the image's name means there; NULL: known, or not asked */
@@ -291,6 +279,7 @@ static void deploy_free(void *arg)
 	if (d->op)
 		d->via->ops->cancel(d->op);
 	spec_fini(&d->spec);
+	free(d->keep_image_id);
 	free(d);
 }
 
@@ -300,7 +289,12 @@ static void deploy_step(struct deploy *d, const char *image_id)
 	struct command *cmd = d->cmd;
 	struct cluster_event e = { .type = EVENT_DEPLOY };
 
-	e.deploy = (struct event_deploy){ cmd->handle, cmd->text, &d->spec, image_id };
+	e.deploy = (struct event_deploy){ .reply = cmd->handle,
+					  .app = cmd->text,
+					  .spec = &d->spec,
+					  .image_id = image_id,
+					  .keep_image_id = d->keep_image_id,
+					  .by = d->by };
 	deployer_step(cmd->control->deployer, &e);
 }
 
@@ -339,21 +333,27 @@ static void on_sealed(void *arg, struct pairs *policy)
 
 	d->seal = NULL;
 	d->spec.policy = *policy;
-	d->via = way_to_ask(c, app, &d->spec);
+	d->via = d->keep_image_id ? NULL : way_to_ask(c, app, &d->spec);
 	if (d->via)
 		d->op = d->via->ops->image_inspect(d->via, d->spec.image, on_resolved, d);
 	else
 		deploy_step(d, NULL);
 }
 
-/* <kept>: the policy that omitted members keep. */
-static void deploy_begin(struct command *cmd, const struct app_spec *spec, const struct pairs *kept)
+/* <base>: the release whose values omitted members keep, or NULL. */
+static void deploy_begin(struct command *cmd, const struct wish *w, const struct release *base)
 {
+	static const struct pairs none = { 0 };
+	const struct app_spec *spec = &w->spec;
+	const struct pairs *kept = base ? &base->spec.policy : &none;
 	struct deploy *d = xcalloc(1, sizeof(*d));
 	struct pairs policy;
 	int rc;
 
 	d->cmd = cmd;
+	auth_who(cmd->r, d->by);
+	if (base && !w->names_image && *base->image_id)
+		d->keep_image_id = xstrdup(base->image_id);
 	spec_copy(&d->spec, spec);
 	cmd->state = d;
 	cmd->state_free = deploy_free;
@@ -397,13 +397,12 @@ static void deploy(struct api_request *r, const char *name, const struct json *j
 	const struct control *c = r->app;
 	const struct app *app = cluster_app(deployer_cluster(c->deployer), name);
 	const struct release *base = base_of(app);
-	const struct pairs none = { 0 };
 	struct command *cmd;
 	struct wish w;
 
 	if (read_wish(r, base, j, &w) && (cmd = command_begin(r, on_deployed))) {
 		cmd->text = xstrdup(name);
-		deploy_begin(cmd, &w.spec, base ? &base->spec.policy : &none);
+		deploy_begin(cmd, &w, base);
 	}
 	wish_fini(&w);
 }

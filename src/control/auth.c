@@ -2,6 +2,7 @@
 #include "control/auth.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "control/control.h"
@@ -92,6 +93,21 @@ static int check_key(struct api_request *r, struct slice token, enum scope need)
 			      need == SCOPE_ADMIN ? "this needs an API key with scope admin"
 						  : "this needs an API key with scope write");
 	return 0;
+}
+
+void auth_who(const struct api_request *r, char *out)
+{
+	const struct control *c = r->app;
+	const struct api_key *key;
+	char hash[65];
+
+	if (r->x->peer->local_user) {
+		snprintf(out, AUTH_WHO_SIZE, "local");
+		return;
+	}
+	crypto_sha256_hex(auth_bearer(r), hash);
+	key = cluster_api_key(deployer_cluster(c->deployer), hash);
+	snprintf(out, AUTH_WHO_SIZE, "key %.150s", key ? key->name : "?");
 }
 
 int auth_check(struct api_request *r)

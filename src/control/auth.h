@@ -21,6 +21,10 @@ enum scope {
 int auth_check(struct api_request *r);
 /* The bearer token of a request, empty when there is none. */
 struct slice auth_bearer(const struct api_request *r);
+/* Who an authorised caller is, for people: "key NAME", or "local" over the unix socket.
+ * <out> takes AUTH_WHO_SIZE bytes. */
+#define AUTH_WHO_SIZE 160u
+void auth_who(const struct api_request *r, char *out);
 /* "read", "write", "admin"; SCOPE_NONE for anything else. */
 enum scope auth_scope(const char *name);
 

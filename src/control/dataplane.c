@@ -15,6 +15,8 @@ struct route_app {
 	struct pairs policy;		/* what its upstream has */
 	char *check_host;		/* and for its health checks */
 	uint32_t hosts;			/* that lead here */
+	bool paused;
+	bool pause_named; /* since dataplane_resync_begin() */
 	char name[64];			/* the map's key */
 };
 
@@ -115,10 +117,10 @@ static struct route_app *app_get(struct dataplane *d, const char *name)
 	return a;
 }
 
-/* An app with neither hosts nor endpoints is forgotten. */
+/* An app with neither hosts nor endpoints is forgotten, unless it is paused. */
 static void app_settle(struct dataplane *d, struct route_app *a)
 {
-	if (a->hosts || !list_empty(&a->endpoints))
+	if (a->hosts || a->paused || !list_empty(&a->endpoints))
 		return;
 	map_del(&d->apps, slice_str(a->name));
 	upstream_destroy(a->upstream);
@@ -136,6 +138,21 @@ void dataplane_app_policy(struct dataplane *d, const struct effect_policy *e)
 	set_policy(a->upstream, &a->policy, &e->policy, e->host, true);
 	free(a->check_host);
 	a->check_host = xstrdup(e->host);
+}
+
+static void set_paused(struct dataplane *d, struct route_app *a, bool paused)
+{
+	a->paused = paused;
+	upstream_pause(a->upstream, paused);
+	app_settle(d, a);
+}
+
+void dataplane_app_pause(struct dataplane *d, const struct effect_pause *e)
+{
+	struct route_app *a = app_get(d, e->app);
+
+	a->pause_named = true;
+	set_paused(d, a, e->paused);
 }
 
 static void host_free(struct dataplane *d, struct route_host *h)
@@ -558,9 +575,25 @@ void dataplane_resync_begin(struct dataplane *d)
 
 	LIST_FOR_EACH(h, &d->host_list, struct route_host, link)
 		h->named = false;
-	while ((a = map_next(&d->apps, &at)))
+	while ((a = map_next(&d->apps, &at))) {
+		a->pause_named = false;
 		LIST_FOR_EACH(p, &a->endpoints, struct place, link)
 			p->named = false;
+	}
+}
+
+/* Of those that were not named as paused. The map may lose one with each, so it is walked anew then. */
+static void end_pauses(struct dataplane *d)
+{
+	struct route_app *a;
+	uint32_t at = 0;
+
+	while ((a = map_next(&d->apps, &at))) {
+		if (!a->paused || a->pause_named)
+			continue;
+		set_paused(d, a, false);
+		at = 0;
+	}
 }
 
 void dataplane_resync_end(struct dataplane *d)
@@ -576,6 +609,7 @@ void dataplane_resync_end(struct dataplane *d)
 	LIST_FOR_EACH_SAFE(h, &d->host_list, struct route_host, link)
 		if (!h->named)
 			host_free(d, h);
+	end_pauses(d);
 }
 
 /* ---- listings ---- */

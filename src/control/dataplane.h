@@ -40,6 +40,7 @@ void dataplane_route_out(struct dataplane *d,
 bool dataplane_failed(struct dataplane *d,
 		      const struct effect_route *r); /* false: no such endpoint */
 void dataplane_app_policy(struct dataplane *d, const struct effect_policy *p);
+void dataplane_app_pause(struct dataplane *d, const struct effect_pause *e);
 void dataplane_host_set(struct dataplane *d, const struct effect_host *h);
 void dataplane_host_static(struct dataplane *d, const struct effect_host *h);
 void dataplane_host_del(struct dataplane *d, const char *host, const char *path);

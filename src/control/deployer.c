@@ -442,7 +442,7 @@ static bool is_immediate(enum event_type cause, enum effect_type e)
 	if (e == EFFECT_ENDPOINT_FAILED)
 		return true;
 	return cause == EVENT_START &&
-	       (e == EFFECT_APP_POLICY || e == EFFECT_HOST_SET || e == EFFECT_HOST_STATIC ||
+	       (e == EFFECT_APP_POLICY || e == EFFECT_APP_PAUSE || e == EFFECT_HOST_SET || e == EFFECT_HOST_STATIC ||
 		e == EFFECT_ROUTE_IN);
 }
 

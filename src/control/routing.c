@@ -77,6 +77,19 @@ static int read_policy(struct effect *e, const struct json *m)
 		       : 0;
 }
 
+static void put_pause(struct json_out *o, const struct effect *e)
+{
+	json_put_str(o, "app", e->pause.app);
+	json_put_bool(o, "paused", e->pause.paused);
+}
+
+static int read_pause(struct effect *e, const struct json *m)
+{
+	e->pause.app = json_cstr(json_get(m, "app"), NULL);
+	e->pause.paused = json_bool(json_get(m, "paused"), false);
+	return e->pause.app ? 0 : -EINVAL;
+}
+
 static void put_host(struct json_out *o, const struct effect *e)
 {
 	json_put_str(o, "host", e->host.host);
@@ -120,6 +133,11 @@ static void do_policy(struct dataplane *d, const struct effect *e)
 	dataplane_app_policy(d, &e->policy);
 }
 
+static void do_pause(struct dataplane *d, const struct effect *e)
+{
+	dataplane_app_pause(d, &e->pause);
+}
+
 static void do_host_set(struct dataplane *d, const struct effect *e)
 {
 	dataplane_host_set(d, &e->host);
@@ -145,6 +163,7 @@ static const struct row {
 	[EFFECT_ROUTE_OUT] = { "route_out", put_route, read_route, do_route_out },
 	[EFFECT_ENDPOINT_FAILED] = { "endpoint_failed", put_route, read_route, do_failed },
 	[EFFECT_APP_POLICY] = { "app_policy", put_policy, read_policy, do_policy },
+	[EFFECT_APP_PAUSE] = { "app_pause", put_pause, read_pause, do_pause },
 	[EFFECT_HOST_SET] = { "host_set", put_host, read_host, do_host_set },
 	[EFFECT_HOST_STATIC] = { "host_static", put_host, read_host, do_host_static },
 	[EFFECT_HOST_DEL] = { "host_del", put_host, read_host, do_host_del },

@@ -9,11 +9,12 @@
 #include "base/text.h"
 #include "sched/state.h"
 
-static const char *const app_members[] = { "name",	   "deleted",	 "next_release",
-					   "next_replica", "created_ms", NULL };
+static const char *const app_members[] = { "name",	 "deleted", "next_release", "next_replica",
+					   "created_ms", "paused",  "locked",	    NULL };
 static const char *const release_members[] = {
-	"app",	    "release", "state",	     "spec",	 "image_id", "reason",
-	"last_log", "cursor",  "created_ms", "ended_ms", NULL,
+	"app",	 "release", "state",	"spec",	  "image_id",	"reason",
+	"cause", "by",	    "last_log", "cursor", "created_ms", "ended_ms",
+	NULL,
 };
 static const char *const states[] = {
 	[RELEASE_ROLLING] = "rolling",	     [RELEASE_ACTIVE] = "active",
@@ -46,6 +47,50 @@ struct replica *app_replica(const struct app *a, uint32_t n)
 			return r;
 	}
 	return NULL;
+}
+
+/* ---- notes ---- */
+
+void app_note_set(struct cluster *c, struct app_note *n, const char *by, const char *reason)
+{
+	n->set = true;
+	n->since_wall_ms = c->now.wall_ms;
+	text_replace(&n->by, by);
+	text_replace(&n->reason, reason);
+}
+
+void app_note_clear(struct app_note *n)
+{
+	free(n->by);
+	free(n->reason);
+	*n = (struct app_note){ 0 };
+}
+
+static void note_save(const struct app_note *n, struct json_out *o, const char *name)
+{
+	if (!n->set)
+		return;
+	json_obj(o, name);
+	json_put_str(o, "by", n->by);
+	json_put_str(o, "reason", n->reason);
+	json_put_int(o, "since_ms", (int64_t)n->since_wall_ms);
+	json_obj_end(o);
+}
+
+static int note_load(struct app_note *n, const struct json *doc, const char *name, struct err *err)
+{
+	const struct json *j = json_get(doc, name);
+	int rc;
+
+	if (json_type(j) == JSON_ABSENT)
+		return 0;
+	n->set = true;
+	rc = record_str(&n->by, j, "by", SPEC_TEXT_MAX, err);
+	if (!rc)
+		rc = record_str(&n->reason, j, "reason", SPEC_TEXT_MAX, err);
+	if (!rc)
+		rc = record_u64(&n->since_wall_ms, j, "since_ms", INT64_MAX, err);
+	return rc;
 }
 
 /* ---- apps ---- */
@@ -87,6 +132,8 @@ void app_destroy(struct cluster *c, struct app *a)
 	list_remove(&a->touched_link);
 	list_remove(&a->dirty_link);
 	c->apps_n--;
+	app_note_clear(&a->paused);
+	app_note_clear(&a->locked);
 	json_free(a->extra);
 	free(a);
 }
@@ -108,6 +155,8 @@ void app_save(struct cluster *c, struct app *a)
 	json_put_int(&o, "next_release", a->next_release);
 	json_put_int(&o, "next_replica", a->next_replica);
 	json_put_int(&o, "created_ms", (int64_t)a->created_wall_ms);
+	note_save(&a->paused, &o, "paused");
+	note_save(&a->locked, &o, "locked");
 	record_close(c, &o, "app", a->name, a->extra, app_members);
 }
 
@@ -130,6 +179,10 @@ int app_load(struct cluster *c, struct json **doc, struct err *err)
 	if (!rc)
 		rc = record_u64(&a->created_wall_ms, *doc, "created_ms", INT64_MAX, err);
 	if (!rc)
+		rc = note_load(&a->paused, *doc, "paused", err);
+	if (!rc)
+		rc = note_load(&a->locked, *doc, "locked", err);
+	if (!rc)
 		record_keep(&a->extra, doc, app_members);
 	a->next_release = MAX(a->next_release, 1u);
 	a->next_replica = MAX(a->next_replica, 1u);
@@ -147,6 +200,8 @@ struct release *release_create(struct cluster *c, struct app *a, uint32_t n)
 	rel->cursor = -1;
 	rel->image_id = xstrdup("");
 	rel->reason = xstrdup("");
+	rel->cause = xstrdup("");
+	rel->by = xstrdup("");
 	rel->last_log = xstrdup("");
 	rel->created_wall_ms = c->now.wall_ms;
 	list_init(&rel->dirty_link);
@@ -167,6 +222,8 @@ void release_destroy(struct cluster *c, struct release *rel)
 	json_free(rel->extra);
 	free(rel->image_id);
 	free(rel->reason);
+	free(rel->cause);
+	free(rel->by);
 	free(rel->last_log);
 	free(rel);
 }
@@ -207,6 +264,8 @@ void release_save(struct cluster *c, struct release *rel)
 	json_obj_end(&o);
 	json_put_str(&o, "image_id", rel->image_id);
 	json_put_str(&o, "reason", rel->reason);
+	json_put_str(&o, "cause", rel->cause);
+	json_put_str(&o, "by", rel->by);
 	json_put_str(&o, "last_log", rel->last_log);
 	json_put_int(&o, "cursor", rel->cursor);
 	json_put_int(&o, "created_ms", (int64_t)rel->created_wall_ms);
@@ -242,6 +301,10 @@ static int load_rest(struct release *rel, const struct json *doc, struct err *er
 		rc = record_str(&rel->image_id, doc, "image_id", SPEC_TEXT_MAX, err);
 	if (!rc)
 		rc = record_str(&rel->reason, doc, "reason", SPEC_TEXT_MAX, err);
+	if (!rc)
+		rc = record_str(&rel->cause, doc, "cause", SPEC_TEXT_MAX, err);
+	if (!rc)
+		rc = record_str(&rel->by, doc, "by", SPEC_TEXT_MAX, err);
 	if (!rc)
 		rc = record_str(&rel->last_log, doc, "last_log", 4 * RELEASE_LOG_MAX, err);
 	if (!rc)

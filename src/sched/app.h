@@ -28,6 +28,8 @@ struct release {
 	char spec_hash[SPEC_HASH_LEN + 1];
 	char *image_id; /* "" until resolved */
 	char *reason;	/* "" unless it failed */
+	char *cause;	/* "" for a deploy, else "restart of release 3" and the like */
+	char *by;	/* who asked for it; "" when that was not told */
 	char *last_log; /* "" or the last lines of the replica that failed */
 	int64_t cursor; /* round-robin: the last node used; -1: none */
 	uint64_t created_wall_ms, ended_wall_ms; /* ended: became active, or failed */
@@ -102,6 +104,13 @@ struct replica {
 	struct json *extra;
 };
 
+/* What somebody said about an app, and who. */
+struct app_note {
+	bool set;
+	char *by, *reason; /* "" when not told */
+	uint64_t since_wall_ms;
+};
+
 struct app {
 	struct list link; /* cluster_apps(), in order of creation */
 	struct list
@@ -116,6 +125,8 @@ struct app {
 	struct release *current; /* carries the traffic, or NULL */
 	struct release *rolling; /* the rollout under way, or NULL */
 	uint64_t created_wall_ms;
+	struct app_note paused; /* its requests are held */
+	struct app_note locked; /* no release is begun */
 	bool short_told;	    /* people know that it lacks replicas */
 	uint32_t retries;	    /* failed replacements in a row */
 	struct timer timer;	    /* until then no failed replica is replaced */

@@ -30,6 +30,7 @@ static const char *const names[EFFECT_TYPES] = {
 	[EFFECT_ROUTE_OUT] = "route-out",
 	[EFFECT_ENDPOINT_FAILED] = "endpoint-failed",
 	[EFFECT_APP_POLICY] = "app-policy",
+	[EFFECT_APP_PAUSE] = "app-pause",
 	[EFFECT_HOST_SET] = "host-set",
 	[EFFECT_HOST_STATIC] = "host-static",
 	[EFFECT_HOST_DEL] = "host-del",

@@ -37,6 +37,7 @@ enum effect_type {
 	EFFECT_ROUTE_OUT, /* no new request; EVENT_DRAINED when idle, at once if it is not known */
 	EFFECT_ENDPOINT_FAILED, /* out at once: idle connections are closed, requests in flight may end */
 	EFFECT_APP_POLICY, /* the policies of the release that carries an app's traffic */
+	EFFECT_APP_PAUSE,  /* its requests are held from now on, or let go */
 	EFFECT_HOST_SET,	/* host and path now lead to an app */
 	EFFECT_HOST_STATIC, /* host and path now lead to literal addresses */
 	EFFECT_HOST_DEL,
@@ -132,6 +133,11 @@ struct effect_policy {
 	struct pairs policy;
 };
 
+struct effect_pause {
+	const char *app;
+	bool paused;
+};
+
 struct effect_event {
 	const char *type;    /* "NodeOffline": static */
 	const char *subject; /* "node/worker-1", "app/hello", "app/hello/3" */
@@ -176,6 +182,7 @@ struct effect {
 		struct effect_route route;
 		struct effect_host host;
 		struct effect_policy policy;
+		struct effect_pause pause;
 		struct effect_event event;
 		struct effect_reply reply;
 	};

@@ -233,6 +233,7 @@ struct app *cluster_find_app(struct cluster *c, const char *name)
 static void do_start(struct cluster *c)
 {
 	c->started = true;
+	app_start_paused(c);
 	host_start(c);
 	LIST_FOR_EACH(a, &c->apps, struct app, link) {
 		LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
@@ -364,6 +365,13 @@ static void dispatch(struct cluster *c, const struct cluster_event *e)
 	case EVENT_BRAKE_RELEASE: liveness_override_brake(c, &e->command); break;
 	case EVENT_DEPLOY: rollout_deploy(c, &e->deploy); break;
 	case EVENT_APP_DELETE: rollout_app_delete(c, &e->app_delete); break;
+	case EVENT_SCALE: app_scale(c, &e->app); break;
+	case EVENT_RESTART: app_restart(c, &e->app); break;
+	case EVENT_ROLLBACK: app_rollback(c, &e->app); break;
+	case EVENT_PAUSE: app_pause(c, &e->app); break;
+	case EVENT_RESUME: app_resume(c, &e->app); break;
+	case EVENT_LOCK: app_lock(c, &e->app); break;
+	case EVENT_UNLOCK: app_unlock(c, &e->app); break;
 	case EVENT_JOIN_TOKEN_CREATE: token_create(c, &e->join_token_create); break;
 	case EVENT_JOIN_TOKEN_REVOKE: token_revoke(c, &e->revoke); break;
 	case EVENT_API_KEY_CREATE: token_key_create(c, &e->api_key_create); break;

@@ -27,6 +27,13 @@ enum event_type {
 	/* apps */
 	EVENT_DEPLOY,
 	EVENT_APP_DELETE,
+	EVENT_SCALE, /* another number of replicas, in place */
+	EVENT_RESTART,	/* the current release once more, in new containers */
+	EVENT_ROLLBACK, /* a kept release once more */
+	EVENT_PAUSE,	/* the front door holds the app's requests */
+	EVENT_RESUME,
+	EVENT_LOCK, /* no release is begun */
+	EVENT_UNLOCK,
 	/* results of effects */
 	EVENT_IMAGE_DONE,
 	EVENT_CREATE_DONE,
@@ -198,11 +205,22 @@ struct event_deploy {
 	const char *app;
 	const struct app_spec *spec;
 	const char *image_id; /* what the image reference means now; NULL: not known */
+	const char *keep_image_id; /* the new release has this image, whatever the reference means; NULL, "": none */
+	const char *by;		   /* who asks, for people; NULL: not told */
 };
 
 struct event_app_delete {
 	uint64_t reply;
 	const char *app;
+};
+
+/* EVENT_SCALE to EVENT_UNLOCK */
+struct event_app {
+	uint64_t reply;
+	const char *app;
+	const char *by;	    /* who asks, for people; NULL: not told */
+	uint32_t n;	    /* EVENT_SCALE: replicas; EVENT_ROLLBACK: the release, 0: the one before */
+	const char *reason; /* EVENT_LOCK */
 };
 
 /* The common part of every result. */
@@ -310,6 +328,7 @@ struct cluster_event {
 		struct event_command command;
 		struct event_deploy deploy;
 		struct event_app_delete app_delete;
+		struct event_app app;
 		struct event_result result; /* EVENT_STOP_DONE, EVENT_REMOVE_DONE */
 		struct event_image_done image;
 		struct event_container_done container_done;

@@ -17,7 +17,8 @@ struct rollout_ask {
 	uint64_t reply;		     /* 0: nobody waits */
 	const char *app;	     /* its name; may be new */
 	const struct app_spec *spec; /* checked; copied */
-	const char *image_id;	     /* known already, of an earlier release; NULL: what the reference means */
+	const char *image_id;	     /* known already, of an earlier release; NULL, "": what the reference means */
+	const char *cause, *by;	     /* for people; NULL: none */
 };
 
 /* rollout_deploy.c */

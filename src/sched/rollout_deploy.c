@@ -57,8 +57,9 @@ static struct release *begin_planned(struct cluster *c, const struct rollout_ask
 	rel = release_create(c, a, a->next_release);
 	spec_copy(&rel->spec, ask->spec);
 	spec_hash(&rel->spec, rel->spec_hash);
-	if (ask->image_id)
-		text_replace(&rel->image_id, ask->image_id);
+	text_replace(&rel->image_id, ask->image_id);
+	text_replace(&rel->cause, ask->cause);
+	text_replace(&rel->by, ask->by);
 	if (host_claim(c, a, ask->spec, &err)) {
 		undo(c, a, rel, fresh);
 		return refuse(c, ask, REPLY_CONFLICT, "Domain Taken", &err);
@@ -77,11 +78,14 @@ struct release *rollout_begin(struct cluster *c, const struct rollout_ask *ask)
 				       .spec = ask->spec,
 				       .n = ask->spec->replicas,
 				       .cursor = c->cursor };
+	const struct app *a = cluster_find_app(c, ask->app);
 	struct placement plan;
 	struct effect_reply *reply;
 	struct release *rel;
 	struct err err = { 0 };
 
+	if (a && app_is_locked(c, a, ask->reply))
+		return NULL;
 	if (placement_plan(c, &where, &plan, &err))
 		rel = refuse_all(c, ask, &where, &plan, &err);
 	else
@@ -129,6 +133,8 @@ static bool is_repeated(struct cluster *c, const struct event_deploy *e, const s
 
 	if (!rel || !is_same(rel, e))
 		return false;
+	if (!pairs_eq(&rel->spec.policy, &e->spec->policy) && app_is_locked(c, a, e->reply))
+		return true;
 	if (!pairs_eq(&rel->spec.policy, &e->spec->policy)) {
 		change_policy(c, rel, &e->spec->policy);
 		reply = cluster_reply(c, e->reply, REPLY_CREATED, "",
@@ -148,7 +154,11 @@ static bool is_repeated(struct cluster *c, const struct event_deploy *e, const s
 
 void rollout_deploy(struct cluster *c, const struct event_deploy *e)
 {
-	struct rollout_ask ask = { .reply = e->reply, .app = e->app, .spec = e->spec };
+	struct rollout_ask ask = { .reply = e->reply,
+				   .app = e->app,
+				   .spec = e->spec,
+				   .image_id = e->keep_image_id,
+				   .by = e->by };
 	struct err err = { 0 };
 
 	if (!text_is_app_name(slice_str(e->app))) {
@@ -177,6 +187,7 @@ void rollout_app_delete(struct cluster *c, const struct event_app_delete *e)
 	}
 	LIST_FOR_EACH_SAFE(r, &a->replicas, struct replica, link)
 		replica_retire(c, r, "its app was removed");
+	app_forget_notes(c, a);
 	a->deleted = true;
 	a->current = a->rolling = NULL;
 	a->retries = 0;

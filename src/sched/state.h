@@ -203,6 +203,8 @@ void app_destroy(struct cluster *c, struct app *a);
 void app_dirty(struct cluster *c, struct app *a);
 void app_save(struct cluster *c, struct app *a);
 int app_load(struct cluster *c, struct json **doc, struct err *err) MUST_CHECK;
+void app_note_set(struct cluster *c, struct app_note *n, const char *by, const char *reason);
+void app_note_clear(struct app_note *n);
 struct release *release_create(struct cluster *c, struct app *a, uint32_t n);
 void release_destroy(struct cluster *c, struct release *rel);
 /* Forgets it, its record too. */
@@ -309,6 +311,21 @@ uint32_t move_cancel(struct cluster *c, struct app *a, uint32_t n);
 /* Those that leave go, as far as <solid> replicas are more than <want>: never fewer than before carry traffic. */
 void move_on(struct cluster *c, struct app *a, uint32_t solid, uint32_t want);
 void move_ordered(struct cluster *c, const struct event_rebalance *e);
+
+/* command.c */
+void app_scale(struct cluster *c, const struct event_app *e);
+void app_restart(struct cluster *c, const struct event_app *e);
+void app_rollback(struct cluster *c, const struct event_app *e);
+void app_pause(struct cluster *c, const struct event_app *e);
+void app_resume(struct cluster *c, const struct event_app *e);
+void app_lock(struct cluster *c, const struct event_app *e);
+void app_unlock(struct cluster *c, const struct event_app *e);
+/* Whether no release of it may begin: 409 was answered then. */
+bool app_is_locked(struct cluster *c, const struct app *a, uint64_t reply);
+/* The front door learns which apps are paused, before any route. */
+void app_start_paused(struct cluster *c);
+/* An app that is removed is neither paused nor locked. */
+void app_forget_notes(struct cluster *c, struct app *a);
 
 /* rollout_settle.c, besides rollout.h */
 /* Everything that an app needs after something moved. */

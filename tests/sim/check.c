@@ -252,6 +252,27 @@ static void check_still_running(struct sim *s, const struct cluster_event *e)
 	}
 }
 
+static void note_locks(struct sim *s, const struct cluster_event *e)
+{
+	for (size_t i = 0; i < APPS; i++) {
+		const struct app *a = cluster_app(s->cluster, sim_apps[i]);
+
+		s->locked_before[i] = a && a->locked.set ? a->next_release : 0;
+		if (e->type == EVENT_APP_DELETE && strcmp(e->app_delete.app, sim_apps[i]) == 0)
+			s->locked_before[i] = 0;
+	}
+}
+
+static void check_locks(struct sim *s)
+{
+	for (size_t i = 0; i < APPS; i++) {
+		const struct app *a = cluster_app(s->cluster, sim_apps[i]);
+
+		if (s->locked_before[i] && (!a || a->next_release != s->locked_before[i]))
+			sim_fail(s, "%s is locked and got a release", sim_apps[i]);
+	}
+}
+
 void check_before(struct sim *s, const struct cluster_event *e)
 {
 	const struct node *n =
@@ -267,6 +288,7 @@ void check_before(struct sim *s, const struct cluster_event *e)
 	}
 	if (e->type == EVENT_BRAKE_RELEASE)
 		s->braked_until_ms = 0;
+	note_locks(s, e);
 	memset(s->routed_before, 0, sizeof(s->routed_before));
 	if (!is_peaceful(e) &&
 	    (!is_bare_beat(e) || !n || strcmp(n->boot_id, e->heartbeat.boot_id) != 0))
@@ -351,6 +373,7 @@ void check_after(struct sim *s, const struct cluster_event *e)
 	check_still_running(s, e);
 	check_removed(s, e);
 	check_promises(s);
+	check_locks(s);
 	for (size_t i = 0; i < APPS; i++) {
 		const struct app *a = cluster_app(s->cluster, sim_apps[i]);
 		uint32_t want = a && a->current ? a->current->spec.replicas : 0;
@@ -489,10 +512,22 @@ static void check_proxy(struct sim *s)
 	}
 }
 
+static void check_pauses(struct sim *s)
+{
+	for (size_t i = 0; i < APPS; i++) {
+		const struct app *a = cluster_app(s->cluster, sim_apps[i]);
+
+		if (s->paused[i] != (a && a->paused.set))
+			sim_fail(s, "the proxy %s %s", s->paused[i] ? "still holds" : "does not hold",
+				 sim_apps[i]);
+	}
+}
+
 void check_settled(struct sim *s)
 {
 	if (!s->cluster)
 		sim_fail(s, "the control plane is down");
+	check_pauses(s);
 	check_proxy(s);
 	LIST_FOR_EACH(a, cluster_apps(s->cluster), struct app, link)
 		check_app(s, a);

@@ -381,6 +381,14 @@ static void answered(struct sim *s, const struct effect_reply *r)
 	}
 }
 
+static void pause_app(struct sim *s, const struct effect_pause *e)
+{
+	for (size_t i = 0; i < APPS; i++) {
+		if (strcmp(sim_apps[i], e->app) == 0)
+			s->paused[i] = e->paused;
+	}
+}
+
 static void carry_out(struct sim *s, const struct effect *e)
 {
 	struct machine *m;
@@ -422,6 +430,7 @@ static void carry_out(struct sim *s, const struct effect *e)
 	case EFFECT_ENDPOINT_FAILED: route_failed(s, &e->route.endpoint); break;
 	case EFFECT_HOST_SET:
 	case EFFECT_HOST_DEL: check_host(s, e); break;
+	case EFFECT_APP_PAUSE: pause_app(s, &e->pause); break;
 	case EFFECT_REPLY: answered(s, &e->reply); break;
 	default: break;
 	}
@@ -575,6 +584,7 @@ void plane_crash(struct sim *s, const char *why)
 	s->stall_until_ms = s->starve_until_ms = 0;
 	s->tick_ms = UINT64_MAX;
 	memset(s->routes, 0, sizeof(s->routes));
+	memset(s->paused, 0, sizeof(s->paused));
 	memset(s->probes, 0, sizeof(s->probes));
 	memset(s->leads, 0, sizeof(s->leads));
 	s->braked_until_ms = 0;

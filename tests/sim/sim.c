@@ -153,6 +153,28 @@ static void command_deploy(struct sim *s)
 	free(host);
 }
 
+static void command_app(struct sim *s)
+{
+	static const enum event_type types[] = { EVENT_SCALE,  EVENT_SCALE,  EVENT_RESTART,
+						 EVENT_ROLLBACK, EVENT_PAUSE,  EVENT_RESUME,
+						 EVENT_LOCK,	 EVENT_UNLOCK, EVENT_UNLOCK };
+	uint64_t which = sim_random(s, APPS);
+	struct cluster_event e = { .type = types[sim_random(s, ARRAY_LEN(types))] };
+
+	e.app = (struct event_app){ .reply = ++s->next_reply,
+				    .app = sim_apps[which],
+				    .by = "key sim",
+				    .reason = "trouble" };
+	if (e.type == EVENT_SCALE)
+		e.app.n = 1 + (uint32_t)sim_random(s, 4);
+	if (e.type == EVENT_ROLLBACK)
+		e.app.n = (uint32_t)sim_random(s, 6);
+	if (e.type == EVENT_RESTART && cluster_app(s->cluster, e.app.app))
+		s->asked[s->next_reply % 4096] = (uint8_t)(which + 1);
+	sim_log(s, "people: %s %s %u", event_name(e.type), e.app.app, e.app.n);
+	plane_step(s, &e);
+}
+
 static void command_credentials(struct sim *s)
 {
 	char hash[65];
@@ -325,6 +347,8 @@ static void do_command(struct sim *s)
 			EVENT_CAPACITY, .capacity = { NODE_LOCAL_ID, { .cpu_millis = 64000, .gpus = 64 } }
 		};
 		plane_step(s, &e);
+	} else {
+		command_app(s);
 	}
 }
 

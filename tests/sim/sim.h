@@ -151,6 +151,8 @@ struct sim {
 	struct lead {
 		char host[64], app[51];
 	} leads[2 * APPS]; /* what the proxy was told */
+	uint32_t locked_before[APPS]; /* the next release's number; 0: not locked */
+	bool paused[APPS];	      /* the proxy holds its requests */
 	struct made {
 		char name[80], spec_hash[33];
 	} made[4096]; /* every container that was ever asked for */

@@ -167,6 +167,65 @@ static void suspicion_moves_what_waits(void **state)
 	close(listeners[1]);
 }
 
+static void pause_app(struct world *w, bool paused)
+{
+	const struct effect_pause e = { .app = "app", .paused = paused };
+
+	dataplane_app_pause(w->d, &e);
+}
+
+/* Said before the app has a host or an endpoint, as at a start, and also after it lost both. */
+static void a_paused_app_holds(void **state)
+{
+	struct world *w = *state;
+	const struct effect_host host = { .host = HOST, .path = "/", .app = "app" };
+	struct effect_route one;
+	struct upstream_stats stats;
+	struct addr at;
+	int listener = tcp_listen(&at), conn;
+
+	one = replica(1, &at);
+	pause_app(w, true);
+	for (unsigned i = 0; i < 2; i++) {
+		dataplane_host_set(w->d, &host);
+		dataplane_route_in(w->d, &one);
+		ask(w);
+		pass(w, 20);
+		assert_false(readable(listener));
+		upstream_stats(dataplane_upstream(w->d, "app"), &stats);
+		assert_int_equal(stats.holding, 1);
+		assert_int_equal(stats.in, 1);
+		if (i)
+			break;
+		asker_close(&w->asker, "the client left");
+		dataplane_host_del(w->d, HOST, "/");
+		dataplane_route_out(w->d, &one);
+		pass(w, 5);
+		assert_non_null(dataplane_upstream(w->d, "app"));
+	}
+	pause_app(w, false);
+	conn = take_request(w, listener);
+	tcp_send(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+	PASS_UNTIL(w, w->asker.over);
+	assert_int_equal(w->asker.x.status, 200);
+	asker_close(&w->asker, NULL);
+	/* What is loaded from the store anew says which are paused. */
+	pause_app(w, true);
+	dataplane_resync_begin(w->d);
+	dataplane_host_set(w->d, &host);
+	dataplane_route_in(w->d, &one);
+	dataplane_resync_end(w->d);
+	ask(w);
+	close(conn);
+	conn = take_request(w, listener);
+	tcp_send(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+	PASS_UNTIL(w, w->asker.over);
+	assert_int_equal(w->asker.x.status, 200);
+	asker_close(&w->asker, NULL);
+	close(conn);
+	close(listener);
+}
+
 /* "127.0.0.1:1 x3 in, …": address, weight and state of each. */
 static const char *endpoints(struct world *w)
 {
@@ -271,6 +330,7 @@ static void messages_do_what_effects_do(void **state)
 				.host = { HOST, "/", "", { targets, 2 }, { policy, 1 } } },
 		      gone = { .type = EFFECT_HOST_DEL, .host = { HOST, "/", "", { 0 }, { 0 } } },
 		      rules = { .type = EFFECT_APP_POLICY, .policy = { "app", HOST, { policy, 1 } } },
+		      hold = { .type = EFFECT_APP_PAUSE, .pause = { "app", true } },
 		      in = { .type = EFFECT_ROUTE_IN, .route = replica(1, &at) },
 		      failed = { .type = EFFECT_ENDPOINT_FAILED, .route = replica(1, &at) },
 		      out = { .type = EFFECT_ROUTE_OUT, .route = replica(1, &at) };
@@ -284,6 +344,11 @@ static void messages_do_what_effects_do(void **state)
 	assert_int_equal(v.state, ENDPOINT_IN);
 	send_effect(w, &rules);
 	assert_int_equal(dataplane_upstream(w->d, "app")->policy.max_in_flight, 5);
+	send_effect(w, &hold);
+	assert_true(dataplane_upstream(w->d, "app")->paused);
+	hold.pause.paused = false;
+	send_effect(w, &hold);
+	assert_false(dataplane_upstream(w->d, "app")->paused);
 	send_effect(w, &failed);
 	assert_true(dataplane_view(w->d, "app", 1, &v));
 	assert_int_equal(v.state, ENDPOINT_OUT);
@@ -312,6 +377,7 @@ static void other_messages_do_nothing(void **state)
 		  -EINVAL },
 		{ "{\"host_set\":{\"host\":\"a\"}}", -EINVAL },
 		{ "{\"host_static\":{\"host\":\"a\",\"path\":\"/\",\"targets\":[1]}}", -EINVAL },
+		{ "{\"app_pause\":{}}", -EINVAL },
 		{ "{\"app_policy\":{\"app\":\"a\",\"policy\":[]}}", -EINVAL },
 	};
 	struct world *w = *state;
@@ -326,6 +392,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(suspicion_moves_what_waits),
+		TEST(a_paused_app_holds),
 		TEST(targets_change_in_place),
 		TEST(messages_do_what_effects_do),
 		TEST(other_messages_do_nothing),
