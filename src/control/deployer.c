@@ -172,8 +172,7 @@ void deployer_destroy(struct deployer *d)
 	LIST_FOR_EACH_SAFE(waits, &d->waits, struct deployer_wait, link)
 		list_remove(&waits->link);
 	effects_destroy(d->effects);
-	LIST_FOR_EACH_SAFE(p, &d->queue, struct pending, link)
-		pending_free(p);
+	drop_queue(d); /* the store has yet to end */
 	while ((w = map_next(&d->waiters, &at)))
 		free(w);
 	map_fini(&d->waiters);

@@ -138,6 +138,17 @@ static void test_forgotten_answer(void **state)
 	assert_true(knows_key(r, HASH_A));
 }
 
+/* The store ends after the deployer: what it commits then is nobody's any more. */
+static void test_end_with_a_commit_under_way(void **state)
+{
+	struct rig *r = *state;
+	struct cluster_event e = { .type = EVENT_API_KEY_CREATE };
+
+	e.api_key_create = (struct event_api_key_create){ 0, HASH_A, "k", "read" };
+	deployer_step(r->c.deployer, &e);
+	deployer_step(r->c.deployer, &e);
+}
+
 struct reader {
 	struct deployer_wait wait;
 	struct rig *rig;
@@ -193,6 +204,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_failed_commit, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_route_of_a_failed_commit_is_not_visible,
 						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_end_with_a_commit_under_way, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_forgotten_answer, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_reads_wait_for_what_was_decided, set_up,
 						tear_down),
