@@ -46,7 +46,7 @@ def test_three_upgrades_under_load(cluster):
     with Watch(c) as watch:
         c.deploy("hello", replicas=3)
         poll("all are followed", lambda: len(watch.following) == 3)
-        started = {r["container_id"]: r["started_at"] for r in c.replicas("hello")}
+        started = {r["container_id"]: r["started_at"] for r in c.ready_replicas("hello")}
         session, _ = resumed(c)
         with WebSocket(c, HOST) as ws, Loads(
                 Load(c, HOST), Load(c, HOST, get(), fresh=True), Load(c, HOST, get("/slow?ms=600")), Load(c, HOST, upload(300_000)),
@@ -59,10 +59,10 @@ def test_three_upgrades_under_load(cluster):
                 session, reused = resumed(c, session)
                 assert reused, "a ticket of the process before is not taken"
                 # What ran goes on; what the old process still has there is not cut.
-                assert {r["container_id"]: r["started_at"] for r in c.replicas("hello")} == started
+                assert {r["container_id"]: r["started_at"] for r in c.ready_replicas("hello")} == started
                 if n == 1:
                     c.deploy("hello", "--env", "ROUND=1", replicas=3)
-                    started = {r["container_id"]: r["started_at"] for r in c.replicas("hello")}
+                    started = {r["container_id"]: r["started_at"] for r in c.ready_replicas("hello")}
                 before = load.count
                 poll("load goes on", lambda: load.count > before, 30)
             # The first process drains on behalf of the WebSocket, which has the container of the first release.
