@@ -88,21 +88,63 @@ const size_t api_routes_n = ARRAY_LEN(api_routes);
 /* ---- reads ---- */
 
 /* A read that waits: an answer must not tell what a power cut could still take back, nor a deploy that is done
- * before its routes are in. */
+ * before its routes are in. So it is made when what came before is stored, and sent when what was decided since,
+ * which it may tell of as well, is stored too. */
 struct read {
 	struct deployer_wait wait;
 	struct api_request *r;
+	uint64_t failures; /* of the store, when it was made */
 };
 
-static void on_settled(void *arg)
+static struct api_request *read_over(struct read *read)
 {
-	struct read *read = arg;
 	struct api_request *r = read->r;
 
 	free(read);
 	r->state = NULL;
 	r->closed = NULL;
+	return r;
+}
+
+static void on_told_stored(void *arg)
+{
+	struct read *read = arg;
+	const struct control *c = read->r->app;
+	bool lost = deployer_stats(c->deployer).failures != read->failures;
+	struct api_request *r = read_over(read);
+
+	if (lost) {
+		reply_drop(r);
+		reply_field(r, "Retry-After", "1");
+		reply_problem(r, 503, "Store Unavailable",
+			      "what was to be told could not be stored");
+	} else {
+		reply_release(r);
+	}
+}
+
+static void on_reader_gone(void *state);
+
+static void on_settled(void *arg)
+{
+	struct read *read = arg;
+	struct api_request *r = read->r;
+	struct control *c = r->app;
+
+	r->state = NULL;
+	r->closed = NULL;
+	reply_hold(r);
 	r->route->handle(r);
+	if (!reply_is_held(r)) {
+		/* It has something to ask first, or streams. */
+		free(read);
+		reply_release(r);
+		return;
+	}
+	r->state = read;
+	r->closed = on_reader_gone;
+	read->failures = deployer_stats(c->deployer).failures;
+	deployer_when_settled(c->deployer, &read->wait, on_told_stored, read);
 }
 
 static void on_reader_gone(void *state)

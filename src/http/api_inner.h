@@ -15,6 +15,9 @@ struct api_call {
 	uint64_t dropped_bytes; /* of a body that the route does not take */
 	bool handled;		/* the handler has been called, or an error was answered before */
 	bool streaming;		/* the answer comes in pieces */
+	bool hold;		/* the answer is not to be sent yet */
+	unsigned held_status;	/* of the answer that waits; 0: none does */
+	const char *held_type;
 	/* the answer */
 	struct buf fields; /* "name\0value\0" of reply_field() */
 	unsigned nfields;

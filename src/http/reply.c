@@ -64,15 +64,55 @@ static void pump(struct api_call *call)
 void reply_text(struct api_request *r, unsigned status, const char *content_type, struct slice body)
 {
 	struct api_call *call = api_call_of(r);
-	char length[24];
 
 	call->handled = true;
-	snprintf(length, sizeof(length), "%zu", body.n);
-	begin(r, status, content_type, length, body.n == 0);
-	if (body.n == 0)
-		return;
 	buf_append_slice(&call->out, body);
-	pump(call);
+	call->held_status = status;
+	call->held_type = content_type;
+	if (!call->hold)
+		reply_release(r);
+}
+
+void reply_hold(struct api_request *r)
+{
+	api_call_of(r)->hold = true;
+}
+
+bool reply_is_held(const struct api_request *r)
+{
+	const struct api_call *call = CONTAINER_OF(r, const struct api_call, r);
+
+	return call->held_status != 0;
+}
+
+void reply_release(struct api_request *r)
+{
+	struct api_call *call = api_call_of(r);
+	unsigned status = call->held_status;
+	char length[24];
+
+	call->hold = false;
+	call->held_status = 0;
+	if (!status)
+		return;
+	snprintf(length, sizeof(length), "%zu", call->out.len);
+	if (call->out.len == 0) {
+		begin(r, status, call->held_type, length, true);
+	} else {
+		begin(r, status, call->held_type, length, false);
+		pump(call);
+	}
+}
+
+void reply_drop(struct api_request *r)
+{
+	struct api_call *call = api_call_of(r);
+
+	buf_clear(&call->out);
+	buf_clear(&call->fields);
+	call->nfields = 0;
+	call->held_status = 0;
+	call->hold = false;
 }
 
 void reply_json(struct api_request *r, unsigned status, struct slice body)

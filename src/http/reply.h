@@ -87,6 +87,14 @@ void reply_problem_with(struct api_request *r, unsigned status, const char *titl
 /* An extra response field, before one of the above. Copied; at most 8. */
 void reply_field(struct api_request *r, const char *name, const char *value);
 
+/* The next whole answer stays here until reply_release(), which sends it as it was then; a stream
+ * begins at once. */
+void reply_hold(struct api_request *r);
+bool reply_is_held(const struct api_request *r); /* it has been given */
+void reply_release(struct api_request *r);
+/* Instead of releasing it: as if no answer had been given. */
+void reply_drop(struct api_request *r);
+
 /* A streamed answer: begin, write as often as needed (returns bytes taken; fewer than n: wait for
  * r->writable), end. */
 void reply_stream_begin(struct api_request *r, unsigned status, const char *content_type);
