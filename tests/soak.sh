@@ -62,8 +62,17 @@ fuzz()
 		make fuzz FUZZ_SECONDS="$seconds" FUZZ_SEED=0)
 }
 
+# Kills under load and writes, power cuts of a whole control plane; a Docker Engine must be there.
+sudden_ends()
+{
+	KILLS=200 CUTS=200 TEMPS=$PWD/temps PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -s -p no:cacheprovider \
+		"$source/tests/func/test_sudden_end.py"
+}
+
 part simulation simulate
 part 'power loss' tests/preload/store_power_test
+echo 'soak: 200 kills and 200 power cuts'
+sudden_ends
 if sanitized "$1"; then
 	echo 'soak: built with sanitizers, valgrind has nothing to add'
 else

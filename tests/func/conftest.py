@@ -238,14 +238,15 @@ class Cluster:
         self.process.kill()
         return self.start_again(*options)
 
-    def start_again(self, *options):
+    def start_again(self, *options, env=None, wait=True):
         self.ready.unlink(missing_ok=True)
         inside = ["--tls-address", self.https_inside.removeprefix("https://")] if self.engines else []
         args = ["serve", "--address", f"127.0.0.1:{self.http_port}", "--tls-address", f"127.0.0.1:{self.https_port}", *inside,
                 "--data-dir", str(self.data), "--ready-file", str(self.ready), "--network-name", self.network,
                 "--network-subnet", self.subnet, *(options or self.options)]
-        self.process = Process(args, self.dir / "serve.log")
-        poll("serve ready again", self._is_ready, 20)
+        self.process = Process(args, self.dir / "serve.log", env=env)
+        if wait:
+            poll("serve ready again", self._is_ready, 20)
         return self
 
     def upgraded(self):

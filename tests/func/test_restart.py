@@ -34,17 +34,6 @@ def test_without_an_engine_at_start_routes_are_still_served(new_cluster):
     assert c.get().status_code == 200
 
 
-def test_acknowledged_writes_survive_kill(new_cluster):
-    c = new_cluster("--docker-host", "none")
-    hosts = []
-    for n in range(20):
-        c.run("route", "add", f"h{n}.example.test", "http://127.0.0.1:9")
-        hosts.append(f"h{n}.example.test")
-        if n % 5 == 4:
-            c.restart()
-            assert {r["host"] for r in c.json("route", "ls")["items"]} == set(hosts)
-
-
 def test_sigterm_finishes_what_runs_and_ends_with_0(cluster):
     c = cluster
     c.deploy("hello", replicas=1)
