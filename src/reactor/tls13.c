@@ -430,6 +430,8 @@ static void do_shutdown(struct stream *s)
 
 	if (!t->bye_sent && !t->failed)
 		say_bye(t);
+	else
+		t->bye_waits = t->flush_waits; /* for the rest of it */
 	if (!t->bye_waits) {
 		shutdown(s->io.fd, SHUT_WR);
 		return;

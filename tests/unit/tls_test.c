@@ -17,6 +17,9 @@
 #include "reactor/tls.h"
 #include "reactor/tls_inner.h"
 
+#define SOCKET_BYTES 65536
+#define GOODBYE_BYTES (2 + TLS_RECORD_EXTRA)
+
 #define ROUNDS 1000
 
 /* What the server side does when it is told of something. */
@@ -101,7 +104,7 @@ static void on_ready(void *arg, int events)
 
 static void connect_pair(const char *sni, SSL_SESSION *resume)
 {
-	int fds[2], size = 65536;
+	int fds[2], size = SOCKET_BYTES;
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
 	setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
@@ -771,6 +774,75 @@ static void goodbye_goes_with_the_last_words(void **state)
 	assert_int_equal(read(f.peer, in, sizeof(in)), 0);
 }
 
+/* How much of a third write a socket as in connect_pair() takes that has two of <before> bytes in it:
+ * the kernel cuts where it begins a new buffer. */
+static size_t room_behind(size_t before)
+{
+	static uint8_t much[400000];
+	int fds[2], size = SOCKET_BYTES;
+	ssize_t room;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(send(fds[0], much, before, 0), before);
+	room = send(fds[0], much, sizeof(much), 0);
+	close(fds[0]);
+	close(fds[1]);
+	return room > 0 ? (size_t)room : 0;
+}
+
+/* What is sealed, with the goodbye, into <bytes>; 0: nothing is, in one write. */
+static size_t content_of(size_t bytes)
+{
+	for (size_t records = 1; records <= 4; records++) {
+		size_t n = bytes - GOODBYE_BYTES - records * TLS_RECORD_EXTRA;
+
+		if (n <= records * TLS_RECORD_BYTES && n > (records - 1) * TLS_RECORD_BYTES)
+			return n;
+	}
+	return 0;
+}
+
+/* The socket takes the last words, and of the goodbye all but <left> bytes: FIN waits for those. */
+static void goodbye_is_whole(void **state)
+{
+	enum { BEFORE = 3 * TLS_RECORD_BYTES };
+	static uint8_t out[4 * TLS_RECORD_BYTES], in[65536];
+	size_t room = room_behind(BEFORE + 3 * TLS_RECORD_EXTRA);
+
+	(void)state;
+	for (size_t left = 1; left <= GOODBYE_BYTES; left += GOODBYE_BYTES - 1) {
+		struct iovec iov = { out, 1 };
+		size_t last = content_of(room + left), received = 0;
+		int got = -1;
+
+		assert_int_not_equal(last, 0);
+		connect_pair("a.example.test", NULL);
+		handshake();
+		assert_int_equal(stream_write(&f.s, &iov, 1), 1); /* and the ticket */
+		assert_int_equal(client_hears(in, sizeof(in)), 1);
+		iov.iov_len = BEFORE;
+		for (int i = 0; i < 2; i++)
+			assert_int_equal(stream_write(&f.s, &iov, 1), BEFORE);
+		iov.iov_len = last;
+		stream_last(&f.s);
+		assert_int_equal(stream_write(&f.s, &iov, 1), last);
+		if (left < GOODBYE_BYTES)
+			assert_non_null(f.s.tls->out);
+		stream_shutdown(&f.s);
+		while (got) {
+			ev_run(loop_ev(f.loop), EVRUN_NOWAIT);
+			got = client_hears(in, sizeof(in));
+			assert_true(got >= -1);
+			received += got > 0 ? (size_t)got : 0;
+		}
+		assert_int_equal(received, 2 * BEFORE + last);
+		assert_int_equal(read(f.peer, in, sizeof(in)), 0);
+		disconnect();
+	}
+}
+
 /* After close_notify nothing more may be said, whatever comes. */
 static void nothing_follows_the_goodbye(void **state)
 {
@@ -923,6 +995,7 @@ int main(void)
 		TEST_BOTH(damaged_record_is_an_error),
 		TEST_BOTH(closing_says_goodbye_and_resetting_does_not),
 		TEST(goodbye_goes_with_the_last_words),
+		TEST(goodbye_is_whole),
 		TEST(nothing_follows_the_goodbye),
 		TEST(ticket_goes_with_the_first_words),
 		TEST(loads_only_what_fits_together),
