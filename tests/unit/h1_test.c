@@ -530,6 +530,49 @@ static void test_inform(void **state)
 	rig_stop(&rig);
 }
 
+/* More than the buffers take: those before them go at once, and to a client that does not read some
+ * are not said. The answer comes either way. */
+static void test_many_informs(void **state)
+{
+	static const char last[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+	static char value[20000], got[600 * 20100];
+	static const unsigned counts[] = { 5, 600 };
+	struct head h;
+
+	(void)state;
+	memset(value, 'v', sizeof(value));
+	for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
+		size_t n = 0, each = sizeof(value) + strlen("HTTP/1.1 103 Early Hints\r\nLink: \r\n\r\n");
+		int fd;
+
+		start(RIG_WAIT);
+		fd = rig_connect(&rig);
+		rig_say(&rig, fd, "GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+		PUMP_UNTIL(rig.loop, rig.x);
+		head_init(&h);
+		h.status = 103;
+		head_add_other(&h, SLICE("Link"), slice_of(value, sizeof(value)));
+		for (unsigned j = 0; j < counts[i]; j++)
+			exchange_inform(rig.x, &h);
+		head_init(&h);
+		h.status = 200;
+		assert_int_equal(exchange_respond(rig.x, &h, true), 0);
+		PUMP_UNTIL(rig.loop, ({
+				   ssize_t k = recv(fd, got + n, sizeof(got) - n, 0);
+
+				   assert_true(k >= 0 || errno == EAGAIN);
+				   n += k > 0 ? (size_t)k : 0;
+				   k == 0;
+			   }));
+		assert_true(n >= counts[0] * each + strlen(last));
+		assert_true(n <= counts[i] * each + strlen(last));
+		assert_int_equal((n - strlen(last)) % each, 0);
+		assert_memory_equal(got + n - strlen(last), last, strlen(last));
+		close(fd);
+		rig_stop(&rig);
+	}
+}
+
 static void test_large_response_heads(void **state)
 {
 	static char value[60000];
@@ -661,6 +704,7 @@ int main(void)
 		cmocka_unit_test(test_aborts),
 		cmocka_unit_test(test_bad_requests),
 		cmocka_unit_test(test_inform),
+		cmocka_unit_test(test_many_informs),
 		cmocka_unit_test(test_large_response_heads),
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_unix_socket),
