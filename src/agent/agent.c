@@ -10,6 +10,7 @@
 #include "agent/agent.h"
 #include "agent/credential.h"
 #include "agent/heartbeat.h"
+#include "agent/log_store.h"
 #include "agent/register.h"
 #include "agent/server.h"
 #include "agent/settings.h"
@@ -24,6 +25,7 @@
 #define DRAIN_MS 5000
 #define RETRY_MIN_MS 1000
 #define RETRY_MAX_MS 30000
+#define WORK_QUEUE_MAX 256	/* jobs of logs that are kept and read */
 #define DISK_PATH "/var/lib/docker"
 
 enum agent_state {
@@ -55,6 +57,8 @@ struct agent {
 	struct rpc *rpc;
 	struct plane plane;
 	struct credential *credential;
+	struct work *work;
+	struct log_store *logs;		/* NULL: none are kept */
 	struct engine *engine;
 	struct metrics *metrics;
 	struct inventory *inventory;
@@ -270,6 +274,21 @@ static void on_engine(void *arg, const struct engine_state *s)
 	heartbeat_nudge(a->heartbeat);
 }
 
+/* Beside agent.json, or where a service has its data. A node that cannot keep logs still runs containers. */
+static void keep_logs(struct agent *a)
+{
+	const char *end = strrchr(a->path, '/');
+	char *dir = slice_starts(slice_str(a->path), SLICE("/etc/"))
+			    ? xstrdup("/var/lib/temps/logs")
+			    : xasprintf("%.*s/logs", (int)(end - a->path), a->path);
+	struct log_store_config c = { .loop = a->loop, .work = a->work, .dir = dir };
+	struct err err;
+
+	if (log_store_open(&a->logs, &c, &err))
+		log_warn("logs of containers that are removed are not kept: %s", err.text);
+	free(dir);
+}
+
 /* Everything that needs to know the cluster. */
 static int make_parts(struct agent *a)
 {
@@ -283,7 +302,11 @@ static int make_parts(struct agent *a)
 	struct heartbeat_config beat = { .loop = a->loop,
 					 .plane = &a->plane,
 					 .settings = &a->settings };
-	int rc = engine_create(&a->engine, a->loop, a->rpc, &engine, &a->err);
+	int rc;
+
+	keep_logs(a);
+	engine.logs = a->logs;
+	rc = engine_create(&a->engine, a->loop, a->rpc, &engine, &a->err);
 
 	if (rc)
 		return rc;
@@ -394,6 +417,8 @@ static int agent_init(struct agent *a)
 		return rc;
 	deadline_init(&a->retry, a->loop, on_retry, a);
 	rc = rpc_create(&a->rpc, a->loop, &a->err);
+	if (!rc)
+		rc = work_create(&a->work, a->loop, "temps-work", WORK_QUEUE_MAX, &a->err);
 	if (rc)
 		return rc;
 	plane_init(&a->plane, a->rpc, a->settings.control_plane_url,
@@ -413,10 +438,12 @@ static void agent_fini(struct agent *a)
 	agent_server_destroy(a->api);
 	credential_destroy(a->credential);
 	engine_destroy(a->engine);
+	log_store_close(a->logs);
 	metrics_destroy(a->metrics);
 	rpc_cancel(a->call);
 	plane_fini(&a->plane);
 	rpc_destroy(a->rpc);
+	work_destroy(a->work);
 	if (a->loop) {
 		deadline_stop(&a->retry);
 		loop_destroy(a->loop);

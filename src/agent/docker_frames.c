@@ -4,6 +4,8 @@
 
 #include "agent/docker_frames.h"
 
+#define TIMESTAMP_BYTES 31 /* "2026-03-04T12:00:00.000000000Z " */
+
 void docker_frames_init(struct docker_frames *f)
 {
 	*f = (struct docker_frames){ 0 };
@@ -13,7 +15,15 @@ ssize_t docker_frames_next(struct docker_frames *f, const char *p, size_t n, str
 {
 	size_t used = 0;
 
-	while (!f->left && used < n) {
+	while ((!f->left || f->skip) && used < n) {
+		size_t skip = MIN(n - used, f->skip);
+
+		if (skip) {
+			f->skip -= (uint8_t)skip;
+			f->left -= (uint32_t)skip;
+			used += skip;
+			continue;
+		}
 		f->head[f->have++] = (uint8_t)p[used++];
 		if (f->have < sizeof(f->head))
 			continue;
@@ -22,8 +32,12 @@ ssize_t docker_frames_next(struct docker_frames *f, const char *p, size_t n, str
 		f->left = (uint32_t)f->head[4] << 24 | (uint32_t)f->head[5] << 16 |
 			  (uint32_t)f->head[6] << 8 | f->head[7];
 		f->have = 0;
+		if (f->timed && f->open[f->head[0]])
+			f->skip = (uint8_t)MIN(f->left, TIMESTAMP_BYTES);
 	}
 	*content = slice_of(p + used, MIN(n - used, f->left));
+	if (content->n && content->n == f->left)
+		f->open[f->head[0]] = content->p[content->n - 1] != '\n';
 	return (ssize_t)used;
 }
 

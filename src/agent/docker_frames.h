@@ -10,6 +10,10 @@ struct docker_frames {
 	uint8_t head[8];
 	uint8_t have;	/* bytes of head so far */
 	uint32_t left;	/* content bytes of this frame still to come */
+	bool timed;	/* to be set before the first byte: lines have timestamps. An engine gives one to each 16 KiB of a long
+			 * line; those inside a line are left out */
+	uint8_t skip;	/* bytes of such a timestamp still to come */
+	bool open[3];	/* each stream's last frame did not end its line */
 };
 
 void docker_frames_init(struct docker_frames *f);

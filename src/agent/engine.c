@@ -22,6 +22,8 @@ static const struct link_ops engine_ops = {
 	.info = engine_info,
 	.list = engine_list,
 	.logs = engine_logs,
+	.kept = engine_kept,
+	.kept_log = engine_kept_log,
 	.image_inspect = engine_image_inspect,
 	.image_pull = engine_image_pull,
 	.image_save = engine_image_save,
@@ -65,6 +67,7 @@ int engine_create(struct engine **out, struct loop *l, struct rpc *r, const stru
 
 	e->base.ops = &engine_ops;
 	e->loop = l;
+	e->logs = c->logs;
 	list_init(&e->ops);
 	e->cluster_id = xstrdup(c->cluster_id);
 	e->node_name = xstrdup(c->node_name);

@@ -7,11 +7,13 @@
 #include "reactor/rpc.h"
 
 struct engine;
+struct log_store;
 
 struct engine_config {
 	const char *docker_host;	/* "unix:///var/run/docker.sock", "tcp://127.0.0.1:2375"; NULL: DOCKER_HOST, else the usual socket */
 	const char *cluster_id;		/* label sh.temps.cluster; every filter has it */
 	const char *node_name;		/* label sh.temps.node */
+	struct log_store *logs;		/* borrowed: keeps the logs of what is removed; NULL: nothing is kept */
 };
 
 int engine_create(struct engine **out, struct loop *l, struct rpc *r, const struct engine_config *c, struct err *err) MUST_CHECK;

@@ -1,4 +1,4 @@
-/* Operations on containers that exist: start, stop, remove, info, stats, and the list of ours. */
+/* Operations on containers that exist: start, stop, info, stats, and the list of ours. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,7 +16,7 @@ static struct engine *engine_of(struct link *l)
 	return CONTAINER_OF(l, struct engine, base);
 }
 
-/* --- start, stop, remove --- */
+/* --- start, stop --- */
 
 struct plain_op {
 	struct link_op op;
@@ -70,37 +70,6 @@ struct link_op *engine_stop(struct link *l, const char *id, uint32_t grace_s, li
 	p->done = done;
 	p->grace_s = MIN(grace_s, 86400u);
 	op_check(&p->op, id, stop_checked);
-	return &p->op;
-}
-
-static void on_removed(void *arg, const struct docker_result *res)
-{
-	struct link_op *op = arg;
-
-	op->call = NULL;
-	/* "removal of container … is already in progress": somebody else's, and it will end. */
-	if (res->rc && res->rc != -EEXIST)
-		op_fail(op, res);
-	else
-		op_done(op);
-}
-
-static const struct docker_ops remove_ops = { .done = on_removed };
-
-static void remove_checked(struct link_op *op, const struct json *inspected)
-{
-	(void)inspected;
-	op_call(op, &remove_ops,
-		&(struct docker_request){ .method = "DELETE", .idle_timeout_ms = 60000 },
-		"/containers/%s?force=1&v=1", op->id);
-}
-
-struct link_op *engine_remove(struct link *l, const char *id, link_done_fn *done, void *arg)
-{
-	struct plain_op *p = op_new(engine_of(l), &plain_kind, arg);
-
-	p->done = done;
-	op_check(&p->op, id, remove_checked);
 	return &p->op;
 }
 

@@ -15,6 +15,7 @@ struct engine {
 	char *cluster_id, *node_name;
 	char *filter;			/* percent-encoded label filters of this cluster and node */
 	struct list ops;
+	struct log_store *logs;		/* borrowed, or NULL */
 	struct engine_probe *probe;	/* keeps <state>; engine_probe.c */
 };
 
@@ -80,6 +81,9 @@ struct link_op *engine_remove(struct link *l, const char *id, link_done_fn *done
 struct link_op *engine_info(struct link *l, const char *id, link_info_fn *done, void *arg);
 struct link_op *engine_list(struct link *l, link_list_fn *done, void *arg);
 struct link_op *engine_logs(struct link *l, const char *id, const struct link_logs *opt, const struct link_stream *s, void *arg);
+struct link_op *engine_kept(struct link *l, const char *app, link_kept_fn *done, void *arg);
+struct link_op *engine_kept_log(struct link *l, const char *app, const char *container, uint32_t tail, const struct link_stream *s,
+				void *arg);
 struct link_op *engine_image_inspect(struct link *l, const char *ref, link_image_fn *done, void *arg);
 struct link_op *engine_image_pull(struct link *l, const char *ref, const char *registry_auth, const struct link_stream *s,
 				  void *arg);

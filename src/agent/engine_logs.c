@@ -99,6 +99,7 @@ struct link_op *engine_logs(struct link *link, const char *id, const struct link
 	l->stream = *s;
 	l->opt = *opt;
 	docker_frames_init(&l->frames);
+	l->frames.timed = opt->timestamps;
 	op_check(&l->op, id, logs_checked);
 	return &l->op;
 }

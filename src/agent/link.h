@@ -41,6 +41,8 @@ struct link_load {		/* an archive with one image, on its way to a node */
 	ssize_t (*upload)(void *arg, char *p, size_t n);	/* as in rpc_ops; link_resume() after -EAGAIN */
 };
 
+typedef void link_kept_fn(void *arg, const struct link_result *res, const struct wire_kept *list, size_t n);
+
 struct link_stream {		/* callbacks of an operation that streams */
 	size_t (*data)(void *arg, const char *p, size_t n);	/* taken; less pauses until link_resume() */
 	void (*done)(void *arg, const struct link_result *res);
@@ -63,6 +65,10 @@ struct link_ops {
 	struct link_op *(*list)(struct link *l, link_list_fn *done, void *arg);
 	/* Plain text lines, stdout and stderr in order of arrival. */
 	struct link_op *(*logs)(struct link *l, const char *id, const struct link_logs *opt, const struct link_stream *s, void *arg);
+	/* Logs of an app's containers that are gone, the newest first. -ENOENT: the agent is too old to keep any. */
+	struct link_op *(*kept)(struct link *l, const char *app, link_kept_fn *done, void *arg);
+	/* The last <tail> lines of one of them, or all (UINT32_MAX), with timestamps. -ENOENT: it is not kept any more. */
+	struct link_op *(*kept_log)(struct link *l, const char *app, const char *container, uint32_t tail, const struct link_stream *s, void *arg);
 	struct link_op *(*image_inspect)(struct link *l, const char *ref, link_image_fn *done, void *arg);
 	/* Progress as text lines through s->data; <registry_auth> is {"username","password","serveraddress"} JSON or NULL. Ends -ENOENT: no such image or no access. */
 	struct link_op *(*image_pull)(struct link *l, const char *ref, const char *registry_auth, const struct link_stream *s, void *arg);

@@ -341,7 +341,36 @@ static void serve_stats(struct api_request *r)
 	free(id);
 }
 
-/* --- images, health --- */
+/* --- logs of what is gone, images, health --- */
+
+static void on_kept(void *arg, const struct link_result *res, const struct wire_kept *list,
+		    size_t n)
+{
+	struct call *c = arg;
+	struct json_out o;
+	struct buf body;
+
+	if (call_failed(c, res))
+		return;
+	answer_begin(&o, &body);
+	json_arr(&o, "data");
+	for (size_t i = 0; i < n; i++)
+		wire_kept_emit(&list[i], &o);
+	json_arr_end(&o);
+	answer_end(c->r, &o, &body);
+}
+
+static void serve_kept(struct api_request *r)
+{
+	char *app = call_param(r);
+	struct call *c;
+
+	if (!app)
+		return;
+	c = call_new(r, sizeof(*c));
+	c->op = c->server->link->ops->kept(c->server->link, app, on_kept, c);
+	free(app);
+}
 
 static void on_exists(void *arg, const struct link_result *res, const struct link_image *image)
 {
@@ -441,6 +470,8 @@ static const struct api_route routes[] = {
 	{ .method = "GET", .pattern = "/agent/containers/{id}/info", .handle = serve_info },
 	{ .method = "GET", .pattern = "/agent/containers/{id}/stats", .handle = serve_stats },
 	{ .method = "GET", .pattern = "/agent/containers/{id}/logs", .handle = serve_logs },
+	{ .method = "GET", .pattern = "/agent/logs/{app}", .handle = serve_kept },
+	{ .method = "GET", .pattern = "/agent/logs/{app}/{name}", .handle = serve_kept_log },
 	{ .method = "GET", .pattern = "/agent/images/{name}/exists", .handle = serve_exists },
 	{ .method = "GET", .pattern = "/agent/images/{name}/inspect", .handle = serve_inspect },
 	{ .method = "POST",

@@ -12,6 +12,8 @@
  *   GET    /agent/containers/{id}/stats    → wire_stats
  *   GET    /agent/containers/{id}/logs     ?follow=&tail=N|all&since=RFC 3339 or unix seconds&timestamps= → text/plain as it comes; with
  *                                          "Accept: application/json" one string in an envelope (without follow)
+ *   GET    /agent/logs/{app}               → [wire_kept]: logs of containers that are gone
+ *   GET    /agent/logs/{app}/{name}        ?tail=N|all → text/plain, lines with timestamps
  *   GET    /agent/images/{name}/exists     → bool
  *   GET    /agent/images/{name}/inspect    → {"id","architecture","bytes","from_registry"}, or 404
  *   POST   /agent/images/pull              {"image","registry_auth"?: {…}} → application/x-ndjson of wire_pull lines, status 200 even when it fails later

@@ -41,6 +41,7 @@ char *call_param(struct api_request *r);
 bool call_body(struct api_request *r, struct json **out);
 
 void serve_logs(struct api_request *r);
+void serve_kept_log(struct api_request *r);
 void serve_events(struct api_request *r);
 void serve_pull(struct api_request *r);
 void serve_import(struct api_request *r);

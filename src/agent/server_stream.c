@@ -153,10 +153,24 @@ static int query_bool(const struct api_request *r, const char *name, bool *out)
 	return *out || !strcmp(text, "false") || !strcmp(text, "0") ? 0 : -EINVAL;
 }
 
-static int log_options(const struct api_request *r, struct link_logs *opt, const char **bad)
+/* -ENOENT: not given. */
+static int query_tail(const struct api_request *r, uint32_t *tail)
 {
 	char text[64];
 	uint64_t lines;
+	int rc = api_query(r, "tail", text, sizeof(text));
+
+	if (!rc && strcmp(text, "all")) {
+		rc = slice_u64(slice_str(text), &lines);
+		if (!rc)
+			*tail = (uint32_t)MIN(lines, UINT32_MAX - 1ull);
+	}
+	return rc;
+}
+
+static int log_options(const struct api_request *r, struct link_logs *opt, const char **bad)
+{
+	char text[64];
 	int rc;
 
 	*opt = (struct link_logs){ .tail = UINT32_MAX };
@@ -169,12 +183,7 @@ static int log_options(const struct api_request *r, struct link_logs *opt, const
 	if (rc)
 		return rc;
 	*bad = "tail";
-	rc = api_query(r, "tail", text, sizeof(text));
-	if (!rc && strcmp(text, "all")) {
-		rc = slice_u64(slice_str(text), &lines);
-		if (!rc)
-			opt->tail = (uint32_t)MIN(lines, UINT32_MAX - 1ull);
-	}
+	rc = query_tail(r, &opt->tail);
 	if (rc && rc != -ENOENT)
 		return rc;
 	*bad = "since";
@@ -213,6 +222,28 @@ void serve_logs(struct api_request *r)
 							     &passing, p);
 	}
 	free(id);
+}
+
+void serve_kept_log(struct api_request *r)
+{
+	struct link *l = ((struct agent_server *)r->app)->link;
+	uint32_t tail = UINT32_MAX;
+	int rc = query_tail(r, &tail);
+	char *app, *name;
+	struct pass_call *p;
+
+	if (rc && rc != -ENOENT) {
+		call_error(r, 400, "query parameter \"tail\" is wrong");
+		return;
+	}
+	app = call_param(r);
+	if (!app)
+		return;
+	name = slice_dup(r->params[1]);
+	p = pass_new(r, "text/plain; charset=utf-8");
+	p->call.op = l->ops->kept_log(l, app, name, tail, &passing, p);
+	free(app);
+	free(name);
 }
 
 /* --- pull: the engine's text lines as JSON lines --- */

@@ -306,6 +306,39 @@ int wire_pull_parse(struct wire_pull *p, struct slice line, struct err *err)
 	return rc == -ENOENT ? 0 : rc;
 }
 
+int wire_kept_parse(struct wire_kept *k, const struct json *j, struct err *err)
+{
+	uint64_t release = 0, replica = 0;
+	int rc;
+
+	*k = (struct wire_kept){ 0 };
+	rc = wire_need_text(j, "container_name", k->container, sizeof(k->container), err);
+	if (!rc && !wire_is_docker_name(k->container))
+		rc = err_say(err, -EINVAL, "member \"container_name\": not a name");
+	if (!rc)
+		rc = wire_may_uint(j, "release", UINT32_MAX, &release, err);
+	if (!rc)
+		rc = wire_may_uint(j, "replica", UINT32_MAX, &replica, err);
+	if (!rc)
+		rc = wire_may_uint(j, "bytes", INT64_MAX, &k->bytes, err);
+	if (!rc)
+		rc = wire_may_time(j, "ended_at", &k->ended_ms, err);
+	k->release = (uint32_t)release;
+	k->replica = (uint32_t)replica;
+	return rc;
+}
+
+void wire_kept_emit(const struct wire_kept *k, struct json_out *o)
+{
+	json_obj(o, NULL);
+	json_put_str(o, "container_name", k->container);
+	json_put_int(o, "release", k->release);
+	json_put_int(o, "replica", k->replica);
+	json_put_int(o, "bytes", (int64_t)k->bytes);
+	wire_put_time(o, "ended_at", k->ended_ms);
+	json_obj_end(o);
+}
+
 void wire_pull_emit(const struct wire_pull *p, struct buf *line)
 {
 	struct json_out o;

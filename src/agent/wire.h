@@ -101,6 +101,14 @@ struct wire_capacity {
 int wire_capacity_parse(struct wire_capacity *c, const struct json *j, struct err *err) MUST_CHECK;
 void wire_capacity_emit(const struct wire_capacity *c, struct json_out *o, const char *name);
 
+struct wire_kept {		/* the log of a container that is gone */
+	char container[256];
+	uint32_t release, replica;
+	uint64_t ended_ms, bytes;
+};
+int wire_kept_parse(struct wire_kept *k, const struct json *j, struct err *err) MUST_CHECK;
+void wire_kept_emit(const struct wire_kept *k, struct json_out *o);
+
 struct wire_event {		/* a line of GET /agent/events */
 	char action[24];	/* start, die, oom, stop, destroy, create, health_status … */
 	char container_id[65], container_name[256];

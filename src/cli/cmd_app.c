@@ -114,59 +114,7 @@ static int rm(struct cli *c, int argc, char **argv)
 	return code;
 }
 
-/* --- temps logs --- */
-
-static bool print_log_line(void *arg, struct slice text)
-{
-	(void)arg;
-	fwrite(text.p, 1, text.n, stdout);
-	putchar('\n');
-	fflush(stdout);
-	return true;
-}
-
-static int logs(struct cli *c, int argc, char **argv)
-{
-	bool follow = false, timestamps = false;
-	int64_t tail = -1;
-	uint64_t since_ms = 0;
-	const char *replica = NULL;
-	const struct opt opts[] = {
-		{ "follow", NULL, OPT_FLAG, &follow, "go on with new lines", 0, 0, false },
-		{ "f", NULL, OPT_FLAG, &follow, "the same", 0, 0, false },
-		{ "tail", "N", OPT_COUNT, &tail, "only the last N lines of each replica", 0, 1000000, false },
-		{ "since", "TIME", OPT_DURATION, &since_ms, "only lines this young", 0, 0, false },
-		{ "timestamps", NULL, OPT_FLAG, &timestamps, "with the time of each line", 0, 0, false },
-		{ "replica", "NAME", OPT_TEXT, &replica, "of this replica only", 0, 0, false },
-		{ 0 },
-	};
-	struct buf query;
-	char *path;
-	int code = cli_parse(c, argc, argv, opts, 1, 1);
-
-	if (code >= 0)
-		return code;
-	buf_init(&query, 0);
-	buf_printf(&query, "/logs?follow=%d&timestamps=%d", follow, timestamps);
-	if (tail >= 0)
-		buf_printf(&query, "&tail=%lld", (long long)tail);
-	if (since_ms)
-		buf_printf(&query, "&since=%llus", (unsigned long long)(since_ms / 1000));
-	if (replica) {
-		char *esc = cli_escape(replica);
-
-		buf_printf(&query, "&replica=%s", esc);
-		free(esc);
-	}
-	path = cli_app_path(argv[0], query.data);
-	code = cli_stream(c, path, "text/plain", print_log_line, NULL);
-	free(path);
-	buf_fini(&query);
-	return code;
-}
-
 const struct command command_apps = { "apps", "[options]", "List the apps", apps };
 const struct command command_ps = { "ps", "APP", "List an app's replicas and where they run", ps };
 const struct command command_releases = { "releases", "APP", "List an app's releases", releases };
-const struct command command_logs = { "logs", "APP [options]", "Show what an app's containers print", logs };
 const struct command command_rm = { "rm", "APP [--yes]", "Remove an app", rm };

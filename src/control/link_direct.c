@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "agent/log_store.h"
 #include "base/list.h"
 #include "base/text.h"
 #include "reactor/crypto.h"
@@ -26,7 +27,7 @@ struct direct {
 	struct list ops;
 };
 
-enum kind { KIND_PLAIN, KIND_DEPLOY, KIND_INFO, KIND_LIST, KIND_IMAGE, KIND_STREAM, KIND_PULL };
+enum kind { KIND_PLAIN, KIND_DEPLOY, KIND_INFO, KIND_LIST, KIND_KEPT, KIND_IMAGE, KIND_STREAM, KIND_PULL };
 
 struct link_op {
 	struct list link;
@@ -39,6 +40,7 @@ struct link_op {
 		link_deploy_fn *deploy;
 		link_info_fn *info;
 		link_list_fn *list;
+		link_kept_fn *kept;
 		link_image_fn *image;
 	} done;
 	struct link_stream stream;	/* KIND_STREAM, KIND_PULL */
@@ -87,6 +89,9 @@ static void give_error(struct link_op *op, const struct link_result *res)
 		break;
 	case KIND_LIST:
 		op->done.list(op->arg, res, NULL, 0);
+		break;
+	case KIND_KEPT:
+		op->done.kept(op->arg, res, NULL, 0);
 		break;
 	case KIND_IMAGE:
 		op->done.image(op->arg, res, NULL);
@@ -137,6 +142,19 @@ static void give_list(struct link_op *op, const struct json *data, struct link_r
 	free(list);
 }
 
+static void give_kept(struct link_op *op, const struct json *data, struct link_result *res,
+		      struct err *err)
+{
+	size_t n = MIN(json_len(data), LOG_LIST_MAX);
+	struct wire_kept *list = xcalloc(n + 1, sizeof(*list));
+
+	for (size_t i = 0; i < n && !res->rc; i++)
+		if (wire_kept_parse(&list[i], json_at(data, i), err))
+			*res = (struct link_result){ .rc = -EIO, .error = err->text };
+	op->done.kept(op->arg, res, list, res->rc ? 0 : n);
+	free(list);
+}
+
 static void give_image(struct link_op *op, const struct json *data, const struct link_result *ok)
 {
 	/* An import is answered with the id alone. */
@@ -164,6 +182,9 @@ static void give_data(struct link_op *op, const struct json *data)
 		break;
 	case KIND_LIST:
 		give_list(op, data, &ok, &err);
+		break;
+	case KIND_KEPT:
+		give_kept(op, data, &ok, &err);
 		break;
 	case KIND_IMAGE:
 		give_image(op, data, &ok);
@@ -503,6 +524,31 @@ static struct link_op *direct_logs(struct link *l, const char *id, const struct 
 	return op;
 }
 
+static struct link_op *direct_kept(struct link *l, const char *app, link_kept_fn *done, void *arg)
+{
+	struct link_op *op = op_new(l, KIND_KEPT, arg);
+
+	op->done.kept = done;
+	op_begin(op, "GET", xasprintf("/agent/logs/%s", app), NULL, CALL_IDLE_MS);
+	return op;
+}
+
+static struct link_op *direct_kept_log(struct link *l, const char *app, const char *container,
+				       uint32_t tail, const struct link_stream *s, void *arg)
+{
+	struct link_op *op = op_new(l, KIND_STREAM, arg);
+	char *name = encode(container);
+
+	op->stream = *s;
+	op_begin(op, "GET",
+		 tail == UINT32_MAX
+			 ? xasprintf("/agent/logs/%s/%s", app, name)
+			 : xasprintf("/agent/logs/%s/%s?tail=%" PRIu32, app, name, tail),
+		 NULL, CALL_IDLE_MS);
+	free(name);
+	return op;
+}
+
 static struct link_op *direct_image_inspect(struct link *l, const char *ref, link_image_fn *done,
 					    void *arg)
 {
@@ -594,6 +640,8 @@ static const struct link_ops direct_ops = {
 	.info = direct_info,
 	.list = direct_list,
 	.logs = direct_logs,
+	.kept = direct_kept,
+	.kept_log = direct_kept_log,
 	.image_inspect = direct_image_inspect,
 	.image_pull = direct_image_pull,
 	.image_load = direct_image_load,

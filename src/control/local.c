@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/log_store.h"
 #include "agent/metrics.h"
 #include "base/log.h"
 #include "control/control.h"
@@ -20,6 +21,7 @@
 
 struct local {
 	struct control *control;
+	struct log_store *logs;		/* NULL: none are kept */
 	struct engine *engine;		/* NULL: switched off */
 	struct link_op *network;	/* being made or asked about */
 	struct deadline retry;
@@ -176,6 +178,20 @@ static void on_retry(void *arg)
 		network_begin(l);
 }
 
+/* A machine that cannot keep logs still runs containers. */
+static struct log_store *keep_logs(struct control *c)
+{
+	char *dir = xasprintf("%s/logs", c->options->data_dir);
+	struct log_store_config config = { .loop = c->loop, .work = c->work, .dir = dir };
+	struct log_store *logs = NULL;
+	struct err err;
+
+	if (log_store_open(&logs, &config, &err))
+		log_warn("logs of containers that are removed are not kept: %s", err.text);
+	free(dir);
+	return logs;
+}
+
 int local_create(struct local **out, struct control *c, struct err *err)
 {
 	struct local *l = xcalloc(1, sizeof(*l));
@@ -190,6 +206,7 @@ int local_create(struct local **out, struct control *c, struct err *err)
 	deadline_init(&l->settle, c->loop, on_settled, l);
 	deadline_init(&l->measure, c->loop, on_measure, l);
 	l->metrics = metrics_create(DOCKER_ROOT);
+	config.logs = l->logs = keep_logs(c);
 	if (!host || strcmp(host, "none") != 0)
 		rc = engine_create(&l->engine, c->loop, c->rpc, &config, err);
 	if (rc) {
@@ -222,6 +239,7 @@ void local_destroy(struct local *l)
 	deadline_stop(&l->measure);
 	metrics_destroy(l->metrics);
 	engine_destroy(l->engine);
+	log_store_close(l->logs);
 	free(l);
 }
 

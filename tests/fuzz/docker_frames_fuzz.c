@@ -8,7 +8,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Feeds p[0..n) in pieces whose lengths <seed> decides; true when the frames are good so far. */
-static bool run(const char *p, size_t n, uint32_t seed, struct buf *out, bool *at_edge)
+static bool run(const char *p, size_t n, uint32_t seed, bool timed, struct buf *out, bool *at_edge)
 {
 	struct docker_frames f;
 	struct slice content;
@@ -16,6 +16,7 @@ static bool run(const char *p, size_t n, uint32_t seed, struct buf *out, bool *a
 	ssize_t heads;
 
 	docker_frames_init(&f);
+	f.timed = timed;
 	while (n) {
 		seed = seed * 1664525 + 1013904223;
 		piece = seed ? MIN(n, 1 + (seed >> 24) % 13) : n;
@@ -45,8 +46,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	buf_init(&whole, 0);
 	buf_init(&split, 0);
-	good = run((const char *)data + 4, size - 4, 0xfffffff0, &whole, &edge);
-	if (run((const char *)data + 4, size - 4, (uint32_t)data[0] << 16 | data[1], &split, &split_edge) != good)
+	good = run((const char *)data + 4, size - 4, 0xfffffff0, data[2] & 1, &whole, &edge);
+	if (run((const char *)data + 4, size - 4, (uint32_t)data[0] << 16 | data[1], data[2] & 1, &split, &split_edge) != good)
 		abort();
 	if (good && (edge != split_edge || !slice_eq(buf_slice(&whole), buf_slice(&split))))
 		abort();

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "check.h"
 
+#define STAMP "2026-03-04T12:00:00.123456789Z "
 #define HEAD(stream, n) stream "\0\0\0\0\0\0" n
 
 static const struct {
@@ -21,6 +22,14 @@ static const struct {
 	{ "cut in content", { HEAD("\1", "\5") "wor", 11 }, "wor", false },
 	{ "stream three", { HEAD("\3", "\1") "x", 9 }, NULL, false },
 	{ "padding", { "\1\0\1\0\0\0\0\1x", 9 }, NULL, false },
+	{ "a long line's second timestamp is left out",
+	  { HEAD("\1", "\42") STAMP "aaa" HEAD("\1", "\43") STAMP "bbb\n" HEAD("\1", "\41") STAMP "c\n", 126 },
+	  STAMP "aaabbb\n" STAMP "c\n", true },
+	{ "but not when nobody asked for any",
+	  { HEAD("\1", "\3") "aaa" HEAD("\1", "\4") "bbb\n", 23 }, "aaabbb\n", true },
+	{ "each stream has lines of its own",
+	  { HEAD("\1", "\42") STAMP "aaa" HEAD("\2", "\41") STAMP "c\n" HEAD("\1", "\41") STAMP "b\n", 124 },
+	  STAMP "aaa" STAMP "c\n" "b\n", true },
 	{ "text", { "2026-03-04 hello", 16 }, NULL, false },
 };
 
@@ -55,6 +64,7 @@ static void test_splits(void **state)
 			buf_init(&out, 0);
 			buf_append_str(&out, "");
 			docker_frames_init(&f);
+			f.timed = cases[i].content && slice_starts(slice_str(cases[i].content), SLICE(STAMP));
 			rc = feed(&f, cases[i].bytes.p, at, 1 + at, &out);
 			if (!rc)
 				rc = feed(&f, cases[i].bytes.p + at, cases[i].bytes.n - at, 2, &out);
