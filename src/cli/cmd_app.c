@@ -1,9 +1,12 @@
 /* temps apps | ps | releases | rm: what runs. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+
+#define LAST_LINES 10 /* of a container that failed; all that are kept are in --json */
 
 static bool is_noted(const struct json *a, const char *name)
 {
@@ -62,12 +65,63 @@ static void replica_row(struct table *t, const struct json *r)
 	table_cell(t, image[0] ? image : json_cstr(json_get(r, "reason"), ""));
 }
 
+/* The end of <text>: its last <lines>. */
+static const char *last_lines(const char *text, unsigned lines)
+{
+	const char *p = text + strlen(text);
+
+	if (p > text && p[-1] == '\n')
+		p--;
+	for (; p > text; p--)
+		if (p[-1] == '\n' && --lines == 0)
+			break;
+	return p;
+}
+
+/* What the containers that crashed lately, or do not run as they should, said last. */
+static void print_last_words(const struct json *items)
+{
+	for (size_t i = 0; i < json_len(items); i++) {
+		const struct json *r = json_at(items, i);
+		const char *tail = json_cstr(json_get(r, "log_tail"), "");
+
+		if (!*tail || (!json_int(json_get(r, "restarts"), 0) && !strcmp(json_cstr(json_get(r, "state"), ""), "ready")))
+			continue;
+		tail = last_lines(tail, LAST_LINES);
+		printf("\n%s ended with exit code %lld%s; its last lines were:\n%s%s", json_cstr(json_get(r, "name"), "?"),
+		       (long long)json_int(json_get(r, "exit_code"), 0),
+		       json_bool(json_get(r, "oom_killed"), false) ? ", out of memory" : "", tail,
+		       tail[strlen(tail) - 1] == '\n' ? "" : "\n");
+	}
+}
+
 static int ps(struct cli *c, int argc, char **argv)
 {
 	static const char *const columns[] = { "REPLICA", ">RELEASE", "NODE", "STATE", "ADDRESS", ">RESTARTS", ">IN FLIGHT",
 					       "STARTED", "REASON", NULL };
+	const struct json *items;
+	struct json *doc = NULL;
+	struct table *t;
+	char *path;
+	int code = cli_parse(c, argc, argv, NULL, 1, 1);
 
-	return app_list(c, argc, argv, "/replicas", columns, replica_row);
+	if (code >= 0)
+		return code;
+	path = cli_app_path(argv[0], "/replicas");
+	code = cli_call(c, "GET", path, NULL, &doc);
+	items = json_get(doc, "items");
+	if (code == EXIT_DONE && c->globals.json) {
+		cli_print_json(doc);
+	} else if (code == EXIT_DONE) {
+		t = table_new(columns);
+		for (size_t i = 0; i < json_len(items); i++)
+			replica_row(t, json_at(items, i));
+		table_print(t, c);
+		print_last_words(items);
+	}
+	json_free(doc);
+	free(path);
+	return code;
 }
 
 static void release_row(struct table *t, const struct json *r)

@@ -125,7 +125,7 @@ int cli_follow(struct cli *c, const char *app, int64_t release)
 			break;
 		code = -1;
 		status = json_cstr(json_get(doc, "status"), "");
-		if (!strcmp(status, "active")) {
+		if (!strcmp(status, "active") || !strcmp(status, "degraded")) {
 			cli_progress_end(&p);
 			printf("%s: release %lld is active\n", app, (long long)release);
 			code = EXIT_DONE;

@@ -104,11 +104,27 @@ static void put_release(struct json_out *o, const struct release *rel)
 	put_text(o, "reason", rel->reason);
 	put_text(o, "cause", rel->cause);
 	put_text(o, "by", rel->by);
-	put_text(o, "log_tail", rel->last_log);
+	put_text(o, "log_tail", release_last_lines(rel));
 	json_put_time(o, "created_at", rel->created_wall_ms);
 	json_put_time(o, "finished_at", rel->ended_wall_ms);
 	json_put_int(o, "replicas", rel->spec.replicas);
 	json_put_str(o, "spec_hash", rel->spec_hash);
+}
+
+static void put_failures(struct json_out *o, const struct release *rel)
+{
+	json_arr(o, "failures");
+	LIST_FOR_EACH(f, &rel->failures, struct failure, link) {
+		json_obj(o, NULL);
+		json_put_int(o, "replica", f->replica);
+		json_put_time(o, "failed_at", f->at_wall_ms);
+		json_put_int(o, "exit_code", f->exit_code);
+		json_put_bool(o, "oom_killed", f->oom_killed);
+		put_text(o, "reason", f->reason);
+		put_text(o, "log_tail", f->text);
+		json_obj_end(o);
+	}
+	json_arr_end(o);
 }
 
 static void put_spec(struct json_out *o, const struct app_spec *s)
@@ -209,6 +225,7 @@ void api_app_release(struct api_request *r)
 	}
 	api_answer_begin(&a);
 	put_release(&a.o, rel);
+	put_failures(&a.o, rel);
 	api_answer_send(&a, r, 200);
 }
 
@@ -231,8 +248,9 @@ static void put_image(struct json_out *o, const struct control *c, const struct 
 
 static void put_replica(struct json_out *o, const struct control *c, const struct replica *rep)
 {
+	const struct failure *f = rep->release ? release_failure(rep->release, rep->n) : NULL;
 	struct endpoint_view v = { 0 };
-	char address[96];
+	char why[128], address[96];
 
 	(void)!dataplane_view(c->dataplane, rep->app->name, rep->n, &v);
 	snprintf(address, sizeof(address), strchr(rep->ip, ':') ? "[%s]:%u" : "%s:%u", rep->ip,
@@ -244,13 +262,20 @@ static void put_replica(struct json_out *o, const struct control *c, const struc
 	json_put_str(o, "node", rep->node->name);
 	json_put_int(o, "node_id", rep->node->id);
 	json_put_str(o, "state", view_replica_state(rep));
-	put_text(o, "reason", rep->reason);
+	put_text(o, "reason", view_replica_reason(rep, why, sizeof(why)));
 	json_put_int(o, "score", rep->score);
 	put_text(o, "placed", rep->placed);
 	put_text(o, "address", *rep->ip ? address : "");
 	put_text(o, "container_id", rep->container_id);
 	put_text(o, "started_at", rep->started_at);
 	json_put_int(o, "restarts", rep->restarts);
+	json_put_bool(o, "degraded", rep->degraded);
+	if (f) {
+		json_put_int(o, "exit_code", f->exit_code);
+		json_put_bool(o, "oom_killed", f->oom_killed);
+		json_put_time(o, "failed_at", f->at_wall_ms);
+		put_text(o, "log_tail", f->text);
+	}
 	json_put_int(o, "in_flight", v.in_flight);
 	json_put_int(o, "requests", (int64_t)v.requests);
 	put_image(o, c, rep);

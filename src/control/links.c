@@ -24,6 +24,7 @@ struct watch {
 	struct link_op *stream, *listing;
 	struct list lookups;	/* struct lookup: containers asked about after an event */
 	struct buf line;
+	char oom_id[65];	/* the container that ran out of memory last: its end follows */
 	struct deadline retry;
 	uint32_t pause_ms;
 	bool up;		/* reachable() was said */
@@ -201,10 +202,13 @@ static void take_line(struct watch *w, struct slice line)
 
 	if (wire_event_parse(&e, line, &err))
 		return;
+	if (strcmp(e.action, "oom") == 0)
+		memcpy(w->oom_id, e.container_id, sizeof(w->oom_id));
 	if (one_of(e.action, changed))
 		look_up(w, e.container_id);
 	else if (one_of(e.action, ended))
-		c->reports->died(c->arg, w->node_id, &e);
+		c->reports->died(c->arg, w->node_id, &e,
+				 strcmp(w->oom_id, e.container_id) == 0);
 	wire_event_fini(&e);
 }
 

@@ -18,9 +18,8 @@ struct links_reports {
 		const char *why);
 	void (*exchange)(void *arg, int64_t node_id); /* the agent answered a call of ours */
 	void (*inventory)(void *arg, int64_t node_id, const struct wire_container *list, size_t n);
-	void (*died)(
-		void *arg, int64_t node_id,
-		const struct wire_event *e); /* a container ended, or is gone (action "destroy") */
+	/* A container ended, <oom>: for want of memory; or it is gone (action "destroy"). */
+	void (*died)(void *arg, int64_t node_id, const struct wire_event *e, bool oom);
 	void (*container)(void *arg, int64_t node_id,
 			  const struct wire_container *c); /* one started or changed */
 	/* The one call from inside links_open(), links_attach() and links_close(): the node's link

@@ -111,7 +111,7 @@ static void on_container(void *arg, int64_t node_id, const struct wire_container
 	deployer_step(c->deployer, &e);
 }
 
-static void on_died(void *arg, int64_t node_id, const struct wire_event *w)
+static void on_died(void *arg, int64_t node_id, const struct wire_event *w, bool oom)
 {
 	struct control *c = arg;
 	const char *spec = pairs_get(&w->labels, WIRE_LABEL_SPEC);
@@ -125,6 +125,7 @@ static void on_died(void *arg, int64_t node_id, const struct wire_event *w)
 				.state = strcmp(w->action, "destroy") == 0 ? CONTAINER_REMOVED : CONTAINER_EXITED,
 				.started_at = "",
 				.exit_code = w->exit_code,
+				.oom_killed = oom,
 				.spec_hash = spec ? spec : "",
 			},
 		},

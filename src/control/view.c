@@ -33,7 +33,7 @@ const char *view_release_state(const struct release *r)
 	case RELEASE_ROLLING:
 		return "deploying";
 	case RELEASE_ACTIVE:
-		return "active";
+		return release_degraded(r) ? "degraded" : "active";
 	case RELEASE_FAILED:
 		return "failed";
 	default:
@@ -51,12 +51,13 @@ static uint32_t ready_of(const struct app *a, const struct release *rel)
 	return n;
 }
 
-static bool crash_loops(const struct app *a)
+const char *view_replica_reason(const struct replica *r, char *out, size_t size)
 {
-	LIST_FOR_EACH(r, &a->replicas, struct replica, link)
-		if (r->degraded && r->state == REPLICA_READY)
-			return true;
-	return false;
+	if (!r->degraded || r->state != REPLICA_READY)
+		return r->reason;
+	snprintf(out, size, "keeps crashing: %u restarts, the last after exit code %d%s", r->restarts,
+		 r->exit_code, r->oom_killed ? ", out of memory" : "");
+	return out;
 }
 
 struct view_app view_app(const struct app *a)
@@ -72,7 +73,7 @@ struct view_app view_app(const struct app *a)
 	if (a->rolling)
 		v.status = "deploying";
 	else if (a->current)
-		v.status = v.ready < v.want || crash_loops(a) ? "degraded" : "running";
+		v.status = v.ready < v.want || release_degraded(a->current) ? "degraded" : "running";
 	else if (last && last->state == RELEASE_FAILED)
 		v.status = "failed";
 	return v;

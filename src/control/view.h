@@ -6,7 +6,9 @@
 
 /* placing, image, creating, starting, checking, ready, out, draining, stopping, failed, lost */
 const char *view_replica_state(const struct replica *r);
-/* pending, deploying, active, superseded, failed */
+/* Why it is not as it should be, or ""; <out> may be used for it. */
+const char *view_replica_reason(const struct replica *r, char *out, size_t size);
+/* pending, deploying, active, degraded (its containers keep crashing), superseded, failed */
 const char *view_release_state(const struct release *r);
 
 struct view_app {

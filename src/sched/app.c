@@ -13,8 +13,7 @@ static const char *const app_members[] = { "name",	 "deleted", "next_release", "
 					   "created_ms", "paused",  "locked",	    NULL };
 static const char *const release_members[] = {
 	"app",	 "release", "state",	"spec",	  "image_id",	"reason",
-	"cause", "by",	    "last_log", "cursor", "created_ms", "ended_ms",
-	NULL,
+	"cause", "by",	    "cursor",	"created_ms", "ended_ms", NULL,
 };
 static const char *const states[] = {
 	[RELEASE_ROLLING] = "rolling",	     [RELEASE_ACTIVE] = "active",
@@ -191,6 +190,23 @@ int app_load(struct cluster *c, struct json **doc, struct err *err)
 
 /* ---- releases ---- */
 
+const char *release_last_lines(const struct release *rel)
+{
+	const struct failure *last = LIST_LAST(&rel->failures, struct failure, link);
+
+	/* A release of an earlier version kept them itself. */
+	return last ? last->text : json_cstr(json_get(rel->extra, "last_log"), "");
+}
+
+bool release_degraded(const struct release *rel)
+{
+	LIST_FOR_EACH(r, &rel->app->replicas, struct replica, link) {
+		if (r->release == rel && r->degraded && r->state == REPLICA_READY)
+			return true;
+	}
+	return false;
+}
+
 struct release *release_create(struct cluster *c, struct app *a, uint32_t n)
 {
 	struct release *rel = xcalloc(1, sizeof(*rel));
@@ -202,7 +218,7 @@ struct release *release_create(struct cluster *c, struct app *a, uint32_t n)
 	rel->reason = xstrdup("");
 	rel->cause = xstrdup("");
 	rel->by = xstrdup("");
-	rel->last_log = xstrdup("");
+	list_init(&rel->failures);
 	rel->created_wall_ms = c->now.wall_ms;
 	list_init(&rel->dirty_link);
 	list_push_back(&a->releases, &rel->link);
@@ -216,6 +232,7 @@ void release_destroy(struct cluster *c, struct release *rel)
 		if (r->release == rel)
 			r->release = NULL;
 	}
+	failure_free_all(rel);
 	list_remove(&rel->link);
 	list_remove(&rel->dirty_link);
 	spec_fini(&rel->spec);
@@ -224,7 +241,6 @@ void release_destroy(struct cluster *c, struct release *rel)
 	free(rel->reason);
 	free(rel->cause);
 	free(rel->by);
-	free(rel->last_log);
 	free(rel);
 }
 
@@ -238,6 +254,7 @@ void release_forget(struct cluster *c, struct release *rel)
 	char key[APP_NAME_MAX + 16];
 
 	key_of(rel, key, sizeof(key));
+	failure_forget_all(c, rel);
 	batch_del(c->batch, "release", key);
 	release_destroy(c, rel);
 }
@@ -266,7 +283,6 @@ void release_save(struct cluster *c, struct release *rel)
 	json_put_str(&o, "reason", rel->reason);
 	json_put_str(&o, "cause", rel->cause);
 	json_put_str(&o, "by", rel->by);
-	json_put_str(&o, "last_log", rel->last_log);
 	json_put_int(&o, "cursor", rel->cursor);
 	json_put_int(&o, "created_ms", (int64_t)rel->created_wall_ms);
 	json_put_int(&o, "ended_ms", (int64_t)rel->ended_wall_ms);
@@ -305,8 +321,6 @@ static int load_rest(struct release *rel, const struct json *doc, struct err *er
 		rc = record_str(&rel->cause, doc, "cause", SPEC_TEXT_MAX, err);
 	if (!rc)
 		rc = record_str(&rel->by, doc, "by", SPEC_TEXT_MAX, err);
-	if (!rc)
-		rc = record_str(&rel->last_log, doc, "last_log", 4 * RELEASE_LOG_MAX, err);
 	if (!rc)
 		rc = record_u64(&rel->created_wall_ms, doc, "created_ms", INT64_MAX, err);
 	if (!rc)

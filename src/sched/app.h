@@ -8,7 +8,8 @@
 
 #define APP_NAME_MAX 50u
 #define APP_RELEASES_KEPT 10u  /* besides the current one */
-#define RELEASE_LOG_MAX 16384u /* bytes of last log lines kept with a failed release */
+#define RELEASE_FAILURES_KEPT 10u /* containers whose last lines are kept with a release */
+#define FAILURE_TEXT_MAX 16384u	  /* bytes of them */
 
 enum release_state {
 	RELEASE_ROLLING,    /* its replicas are being started */
@@ -16,6 +17,17 @@ enum release_state {
 	RELEASE_RETIRED,    /* carried it once */
 	RELEASE_FAILED,	    /* never did; the reason and the last log lines are kept */
 	RELEASE_SUPERSEDED, /* a newer deploy came before it was done */
+};
+
+/* A container that failed, and what it said last. */
+struct failure {
+	struct list link; /* of its release, by time */
+	uint32_t replica;
+	uint64_t at_wall_ms;
+	int exit_code;
+	bool oom_killed;
+	char *reason, *text;
+	struct json *extra;
 };
 
 struct release {
@@ -30,7 +42,8 @@ struct release {
 	char *reason;	/* "" unless it failed */
 	char *cause;	/* "" for a deploy, else "restart of release 3" and the like */
 	char *by;	/* who asked for it; "" when that was not told */
-	char *last_log; /* "" or the last lines of the replica that failed */
+	struct list failures; /* struct failure; of one replica the last one */
+	uint32_t failures_n;
 	int64_t cursor; /* round-robin: the last node used; -1: none */
 	uint64_t created_wall_ms, ended_wall_ms; /* ended: became active, or failed */
 	struct replica *resolver;		 /* whose image call will tell image_id, or NULL */
@@ -87,6 +100,9 @@ struct replica {
 	bool degraded;	    /* crash loop */
 	uint32_t restarts;  /* seen in the current window */
 	uint64_t restart_window_ms;
+	struct timer calm; /* until then another restart is one of many */
+	bool tail;	   /* it failed and runs again: its last lines are wanted */
+	uint64_t tail_ms;  /* when they were asked for; 0: never */
 	int exit_code;
 	bool oom_killed;
 
@@ -141,5 +157,11 @@ uint32_t app_routed(const struct app *a);
 /* NULL when there is no such number. */
 struct release *app_release(const struct app *a, uint32_t n);
 struct replica *app_replica(const struct app *a, uint32_t n);
+/* What the replica's container said when it failed last, or NULL. */
+const struct failure *release_failure(const struct release *rel, uint32_t replica);
+/* The last lines of the container that failed last, or "". */
+const char *release_last_lines(const struct release *rel);
+/* Whether a container of it keeps crashing. */
+bool release_degraded(const struct release *rel);
 
 #endif

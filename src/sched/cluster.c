@@ -246,6 +246,8 @@ static void do_start(struct cluster *c)
 		drain_settle(c, n);
 	LIST_FOR_EACH(a, &c->apps, struct app, link) {
 		LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
+			if (r->restarts)
+				result_expect_calm(c, r);
 			if (r->state == REPLICA_GONE)
 				replica_rest(c, r);
 			else if (r->state == REPLICA_DRAINING)
@@ -262,6 +264,7 @@ static void fire(struct cluster *c, struct timer *t)
 	switch ((enum timer_kind)t->kind) {
 	case TIMER_NODE: liveness_expired(c, CONTAINER_OF(t, struct node, timer)); break;
 	case TIMER_REPLICA: replica_expired(c, CONTAINER_OF(t, struct replica, timer)); break;
+	case TIMER_CALM: result_calm(c, CONTAINER_OF(t, struct replica, calm)); break;
 	case TIMER_APP: cluster_touch(c, CONTAINER_OF(t, struct app, timer)); break;
 	case TIMER_ROLLOUT:
 		rollout_fail(c, CONTAINER_OF(t, struct app, rollout_timer),
@@ -468,8 +471,8 @@ uint64_t cluster_next_ms(const struct cluster *c)
 /* ---- loading ---- */
 
 const char *const cluster_kinds[] = { "meta",	  "node",	  "beat", "join_token", "api_key",
-				      "registry", "static_route", "app",  "release",	"replica",
-				      NULL };
+				      "registry", "static_route", "app",  "release",	"failure",
+				      "replica",  NULL };
 
 static int load_kind(struct cluster *c, const char *kind, struct slice key, struct json **doc,
 		     struct err *err)
@@ -486,6 +489,8 @@ static int load_kind(struct cluster *c, const char *kind, struct slice key, stru
 		return app_load(c, doc, err);
 	if (strcmp(kind, "release") == 0)
 		return release_load(c, doc, err);
+	if (strcmp(kind, "failure") == 0)
+		return failure_load(c, doc, err);
 	if (strcmp(kind, "replica") == 0)
 		return replica_load(c, doc, err);
 	return token_load(c, kind, doc, err);

@@ -73,6 +73,7 @@ struct replica *replica_create(struct cluster *c, struct app *a, struct release 
 	r->placed = xstrdup("");
 	r->created_wall_ms = c->now.wall_ms;
 	r->timer.kind = TIMER_REPLICA;
+	r->calm.kind = TIMER_CALM;
 	list_init(&r->dirty_link);
 	list_push_back(&a->replicas, &r->link);
 	list_push_back(&n->replicas, &r->node_link);
@@ -90,6 +91,7 @@ void replica_destroy(struct cluster *c, struct replica *r)
 	if (r->pool)
 		address_give(r->pool, r->slot);
 	timer_clear(&c->timers, &r->timer);
+	timer_clear(&c->timers, &r->calm);
 	map_del(&c->replicas_by_name, slice_str(r->name));
 	list_remove(&r->link);
 	list_remove(&r->node_link);
@@ -146,6 +148,7 @@ void replica_set_state(struct cluster *c, struct replica *r, enum replica_state 
 		r->maybe_created = true;
 	if (next == REPLICA_GONE) {
 		replica_forget_call(c, r);
+		timer_clear(&c->timers, &r->calm);
 		promise_break(r);
 		liveness_room(c);
 		r->ended_wall_ms = c->now.wall_ms;
@@ -260,6 +263,11 @@ void replica_restarted(struct cluster *c, struct replica *r, const char *started
 void replica_verify(struct cluster *c, struct replica *r)
 {
 	r->verify = true;
+	/* What it runs matters more than what it said. */
+	if (r->await == AWAIT_TAIL && r->state == REPLICA_READY) {
+		replica_forget_call(c, r);
+		r->tail = true;
+	}
 	if (r->await == AWAIT_NONE)
 		replica_drive(c, r);
 }
@@ -299,6 +307,13 @@ static void drive_stopping(struct cluster *c, struct replica *r)
 	}
 }
 
+void replica_fetch_tail(struct cluster *c, struct replica *r)
+{
+	r->tail = false;
+	r->tail_ms = MAX(c->now.mono_ms, 1u);
+	replica_call(c, r, EFFECT_LOG_TAIL, AWAIT_TAIL, VERIFY_LIMIT_MS);
+}
+
 void replica_drive(struct cluster *c, struct replica *r)
 {
 	if (r->await != AWAIT_NONE || !node_callable(r->node))
@@ -311,14 +326,14 @@ void replica_drive(struct cluster *c, struct replica *r)
 			replica_call(c, r, EFFECT_INSPECT, AWAIT_INSPECT, VERIFY_LIMIT_MS);
 		break;
 	case REPLICA_READY:
-		if (!r->verify)
-			break;
-		r->verify = false;
-		replica_call(c, r, EFFECT_INSPECT, AWAIT_INSPECT, VERIFY_LIMIT_MS);
+		if (r->verify) {
+			r->verify = false;
+			replica_call(c, r, EFFECT_INSPECT, AWAIT_INSPECT, VERIFY_LIMIT_MS);
+		} else if (r->tail) {
+			replica_fetch_tail(c, r);
+		}
 		break;
-	case REPLICA_TAILING:
-		replica_call(c, r, EFFECT_LOG_TAIL, AWAIT_TAIL, VERIFY_LIMIT_MS);
-		break;
+	case REPLICA_TAILING: replica_fetch_tail(c, r); break;
 	case REPLICA_STOPPING: drive_stopping(c, r); break;
 	case REPLICA_REMOVING:
 		replica_call(c, r, EFFECT_REMOVE, AWAIT_REMOVE, c->config.rpc_limit_ms);

@@ -12,7 +12,8 @@ static const char *const members[] = {
 	"port",	      "published",  "spec_hash",    "container_id", "started_at", "reason",
 	"failed",     "foreign",    "away",	    "created_ms",   "ended_ms",	  "exit_code",
 	"oom_killed", "cpu_millis", "memory_bytes", "disk_bytes",	  "gpus",	"cards",
-	"score",      "placed",	    "leaving",	    NULL,
+	"score",      "placed",	    "leaving",	    "restarts",
+	"degraded",   NULL,
 };
 static const char *const phases[] = {
 	[PHASE_PLACED] = "placed",
@@ -63,6 +64,8 @@ void replica_save(struct cluster *c, struct replica *r)
 	json_put_int(&o, "ended_ms", (int64_t)r->ended_wall_ms);
 	json_put_int(&o, "exit_code", r->exit_code);
 	json_put_bool(&o, "oom_killed", r->oom_killed);
+	json_put_int(&o, "restarts", r->restarts);
+	json_put_bool(&o, "degraded", r->degraded);
 	json_put_int(&o, "cpu_millis", (int64_t)r->promised.cpu_millis);
 	json_put_int(&o, "memory_bytes", (int64_t)r->promised.memory_bytes);
 	json_put_int(&o, "disk_bytes", (int64_t)r->promised.disk_bytes);
@@ -117,6 +120,10 @@ static int load_numbers(struct replica *r, const struct json *doc, struct err *e
 		rc = record_bool(&r->leaving, doc, "leaving", err);
 	if (!rc)
 		rc = record_bool(&r->oom_killed, doc, "oom_killed", err);
+	if (!rc)
+		rc = record_u32(&r->restarts, doc, "restarts", UINT32_MAX, err);
+	if (!rc)
+		rc = record_bool(&r->degraded, doc, "degraded", err);
 	if (!rc)
 		rc = record_u64(&r->created_wall_ms, doc, "created_ms", INT64_MAX, err);
 	if (!rc)

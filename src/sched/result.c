@@ -12,6 +12,7 @@
 #define UNSETTLED_MS 5000u /* a container between two states is looked at again */
 #define PORTLESS_MS 2000u  /* a container without a port is healthy when it still runs after it */
 #define CRASH_WINDOW_MS 600000u
+#define TAIL_EVERY_MS 10000u /* the last lines of one that keeps crashing are fetched */
 #define CRASHES 5u /* restarts within the window that make a crash loop */
 
 static uint64_t backoff_ms(const struct replica *r)
@@ -156,6 +157,12 @@ static void note_exit(struct replica *r, const struct container_info *info)
 	r->oom_killed = info->oom_killed;
 }
 
+static void want_tail(struct cluster *c, struct replica *r)
+{
+	if (!r->tail_ms || c->now.mono_ms - r->tail_ms >= TAIL_EVERY_MS)
+		r->tail = true;
+}
+
 void result_exited(struct cluster *c, struct replica *r, const struct container_info *info)
 {
 	char why[96];
@@ -169,20 +176,46 @@ void result_exited(struct cluster *c, struct replica *r, const struct container_
 		rollout_replica_failed(c, r, false, why);
 	} else if (r->state == REPLICA_READY) {
 		replica_out(c, r, why);
+		want_tail(c, r);
 		replica_verify(c, r);
 	}
 }
 
+void result_expect_calm(struct cluster *c, struct replica *r)
+{
+	timer_set(&c->timers, &r->calm, c->now.mono_ms + CRASH_WINDOW_MS);
+}
+
+void result_calm(struct cluster *c, struct replica *r)
+{
+	if (r->degraded)
+		cluster_tell(c, "CrashLoopOver", r->name,
+			     "container %s of app %s has not restarted for %u min", r->name,
+			     r->app->name, CRASH_WINDOW_MS / 60000);
+	r->degraded = false;
+	r->restarts = 0;
+	r->restart_window_ms = 0;
+	replica_dirty(c, r);
+}
+
 static void note_restart(struct cluster *c, struct replica *r)
 {
-	if (c->now.mono_ms - r->restart_window_ms > CRASH_WINDOW_MS || !r->restart_window_ms) {
+	if (!r->degraded &&
+	    (c->now.mono_ms - r->restart_window_ms > CRASH_WINDOW_MS || !r->restart_window_ms)) {
 		r->restart_window_ms = MAX(c->now.mono_ms, 1u);
 		r->restarts = 0;
-		r->degraded = false;
 	}
 	r->restarts++;
-	if (r->restarts < CRASHES || r->degraded)
+	result_expect_calm(c, r);
+	if (r->degraded)
 		return;
+	if (r->restarts < CRASHES) {
+		cluster_tell(c, "ContainerRestarted", r->name,
+			     "container %s of app %s runs again after exit code %d%s", r->name,
+			     r->app->name, r->exit_code,
+			     r->oom_killed ? ", out of memory" : "");
+		return;
+	}
 	r->degraded = true;
 	cluster_tell(c, "CrashLoop", r->name,
 		     "container %s of app %s restarted %u times within %u min, exit code %d%s",
@@ -196,6 +229,7 @@ static void note_restart(struct cluster *c, struct replica *r)
 static void adopt(struct cluster *c, struct replica *r, const struct container_info *info)
 {
 	replica_restarted(c, r, info->started_at);
+	want_tail(c, r);
 	note_restart(c, r);
 }
 
@@ -227,7 +261,10 @@ static void inspected_ready(struct cluster *c, struct replica *r, const struct c
 			note_exit(r, info);
 		replica_out(c, r, "its container does not run");
 		r->verify = true;
-		replica_pause(c, r, UNSETTLED_MS);
+		if (r->tail)
+			replica_fetch_tail(c, r);
+		else
+			replica_pause(c, r, UNSETTLED_MS);
 		break;
 	}
 }
@@ -291,13 +328,10 @@ void result_tail(struct cluster *c, const struct event_log_tail_done *e)
 
 	if (!r)
 		return;
-	if (e->result.outcome == RPC_OK && e->text && r->release && !*r->release->last_log) {
-		size_t n = strlen(e->text), skip = n > RELEASE_LOG_MAX ? n - RELEASE_LOG_MAX : 0;
-
-		text_replace(&r->release->last_log, e->text + skip);
-		release_dirty(c, r->release);
-	}
-	replica_set_state(c, r, REPLICA_STOPPING);
+	if (e->result.outcome == RPC_OK && e->text && r->release)
+		failure_keep(c, r, e->text);
+	if (r->state != REPLICA_READY)
+		replica_set_state(c, r, REPLICA_STOPPING);
 	replica_drive(c, r);
 }
 

@@ -20,6 +20,7 @@
 enum timer_kind {
 	TIMER_NODE,
 	TIMER_REPLICA,
+	TIMER_CALM, /* a replica has not restarted for a while */
 	TIMER_APP,
 	TIMER_ROLLOUT,
 	TIMER_PLACE, /* an app's next slice of replicas */
@@ -213,6 +214,13 @@ void release_dirty(struct cluster *c, struct release *rel);
 void release_save(struct cluster *c, struct release *rel);
 int release_load(struct cluster *c, struct json **doc, struct err *err) MUST_CHECK;
 
+/* failure.c */
+/* Keeps <text> and how <r> failed with its release. */
+void failure_keep(struct cluster *c, const struct replica *r, const char *text);
+void failure_forget_all(struct cluster *c, struct release *rel);
+void failure_free_all(struct release *rel);
+int failure_load(struct cluster *c, struct json **doc, struct err *err) MUST_CHECK;
+
 /* replica.c */
 struct replica *replica_create(struct cluster *c, struct app *a, struct release *rel,
 			       struct node *n, uint32_t number);
@@ -241,6 +249,8 @@ void replica_suspect(struct cluster *c, struct replica *r);
 void replica_restarted(struct cluster *c, struct replica *r, const char *started_at);
 /* Find out what its container does. */
 void replica_verify(struct cluster *c, struct replica *r);
+/* Asks for the last lines of its container. */
+void replica_fetch_tail(struct cluster *c, struct replica *r);
 /* What a gone or new way to its agent means for what is awaited. */
 void replica_expired(struct cluster *c, struct replica *r);
 void replica_drained(struct cluster *c, const struct event_drained *e);
@@ -279,6 +289,9 @@ void result_tail(struct cluster *c, const struct event_log_tail_done *e);
 void result_stop(struct cluster *c, const struct event_result *e);
 void result_remove(struct cluster *c, const struct event_result *e);
 void result_probe(struct cluster *c, const struct event_probe_done *e);
+/* It has restarted before: looks whether that is over. */
+void result_expect_calm(struct cluster *c, struct replica *r);
+void result_calm(struct cluster *c, struct replica *r);
 /* A container of a live replica ended. */
 void result_exited(struct cluster *c, struct replica *r, const struct container_info *info);
 

@@ -149,6 +149,18 @@ def test_a_killed_container_is_out_of_routing_once(cluster):
     assert len(out) == 1, out
 
 
+def test_a_crash_says_why(cluster):
+    c = cluster
+    c.deploy("hello", replicas=1)
+    with c.session("hello.example.test") as s:  # not to be sent twice
+        assert s.post("https://hello.example.test/crash", timeout=10).status_code == 502
+    r = poll("its lines came", lambda: [x for x in c.ready_replicas("hello") if x["restarts"] == 1 and x.get("log_tail")], 15)[0]
+    assert r["exit_code"] == 7 and r["oom_killed"] is False and "CRASH" in r["log_tail"]
+    assert "ended with exit code 7; its last lines were:" in (out := c.run("ps", "hello").stdout) and "CRASH" in out
+    assert [f["replica"] for f in c.api("GET", "/api/apps/hello/releases/1", c.key()).json()["failures"]] == [r["replica"]]
+    assert [e["type"] for e in c.json("events")["items"]].count("ContainerRestarted") == 1
+
+
 def test_events_are_streamed(cluster, tmp_path):
     c = cluster
     with open(tmp_path / "out", "wb") as f:

@@ -354,7 +354,8 @@ static void check_brake(struct sim *s, size_t i)
 	LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
 		if (r->release != a->current || r->state > REPLICA_READY)
 			continue;
-		live++;
+		/* A successor of one that leaves its node is no replacement of what is missing. */
+		live += !r->leaving && r->node->intent == NODE_ACTIVE;
 		if (r->n >= s->numbers_before[i])
 			fresh = r->name;
 	}

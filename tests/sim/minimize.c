@@ -14,8 +14,8 @@
 #define TRY_LIMIT_S 20u
 
 struct attempt {
-	struct failure wanted;
-	struct failure *got; /* shared with the tries */
+	struct breach wanted;
+	struct breach *got; /* shared with the tries */
 	uint64_t steps;
 	uint32_t tries;
 	bool without[DISTURBANCES_MAX];
@@ -53,7 +53,7 @@ static bool fails(struct attempt *a)
 
 	if (++a->tries > TRIES_MAX)
 		return false;
-	*a->got = (struct failure){ 0 };
+	*a->got = (struct breach){ 0 };
 	fflush(NULL);
 	pid = fork();
 	if (pid == 0)
@@ -106,7 +106,7 @@ static void print(const struct attempt *a)
 	puts(*comma ? "" : "none");
 }
 
-void minimize(const struct failure *f, uint64_t steps)
+void minimize(const struct breach *f, uint64_t steps)
 {
 	struct attempt *a = xcalloc(1, sizeof(*a));
 	uint64_t all = f->disturbances && f->disturbances < DISTURBANCES_MAX ? f->disturbances

@@ -666,7 +666,7 @@ static int run_all(struct sim *s, uint64_t first, uint64_t seeds, uint64_t steps
 /* In a process of their own, so that a failed assertion of the domain is found and made small like any other failure. */
 static int run_apart(struct sim *s, uint64_t first, uint64_t seeds, uint64_t steps)
 {
-	struct failure *f = mmap(NULL, sizeof(*f), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct breach *f = mmap(NULL, sizeof(*f), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int status = 0;
 	pid_t pid;
 

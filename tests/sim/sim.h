@@ -102,7 +102,7 @@ struct stored {
 };
 
 /* What ends a run, where the process that started it can read it. */
-struct failure {
+struct breach {
 	uint64_t seed, disturbances; /* that the run had by then */
 	char why[512];
 };
@@ -112,7 +112,7 @@ struct setup {
 	bool verbose;
 	const bool *without; /* disturbances that are left out, or NULL */
 	uint64_t without_n;
-	struct failure *failure; /* NULL: print the trace */
+	struct breach *failure; /* NULL: print the trace */
 	uint64_t events[EVENT_TYPES], effects[EFFECT_TYPES];
 	char *trace; /* the last lines */
 };
@@ -177,7 +177,7 @@ void sim_run(struct sim *s, uint64_t seed, uint64_t steps);
 
 /* minimize.c */
 /* Finds few disturbances with which seed and failure of <f> stay what they are, and prints that run's trace. */
-void minimize(const struct failure *f, uint64_t steps);
+void minimize(const struct breach *f, uint64_t steps);
 
 /* plane.c: the control plane around the domain */
 void plane_step(struct sim *s, const struct cluster_event *e);

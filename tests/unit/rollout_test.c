@@ -115,7 +115,7 @@ static void test_failed_release_changes_nothing(void **state)
 		CHECK_INT(name, app_release(hello(), 2)->state, RELEASE_FAILED);
 		if (!strstr(app_release(hello(), 2)->reason, failures[i].reason))
 			fail_msg("%s: %s", name, app_release(hello(), 2)->reason);
-		CHECK_STR(name, app_release(hello(), 2)->last_log, failures[i].log);
+		CHECK_STR(name, release_last_lines(app_release(hello(), 2)), failures[i].log);
 		CHECK_INT(name, hello()->current->n, 1);
 		CHECK_INT(name, app_routed(hello()), 2);
 		CHECK_STR(name, rig_nodes(&rig, "hello"), "0 1");
@@ -132,7 +132,7 @@ static void test_exit_fails_the_release_at_once(void **state)
 	CHECK_INT("state", app_release(hello(), 1)->state, RELEASE_FAILED);
 	CHECK_STR("reason", app_release(hello(), 1)->reason,
 		  "its container ended with exit code 3");
-	CHECK_STR("log", app_release(hello(), 1)->last_log, "last words");
+	CHECK_STR("log", release_last_lines(app_release(hello(), 1)), "last words");
 }
 
 static void test_newer_deploy_supersedes(void **state)

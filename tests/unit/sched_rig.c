@@ -69,7 +69,7 @@ static void answer_container(struct rig *r, enum event_type type, const struct o
 							     { .container_id = id,
 							       .name = "",
 							       .state = CONTAINER_RUNNING,
-							       .started_at = "then",
+							       .started_at = r->started_at,
 							       .spec_hash = "" } } };
 
 	if (type == EVENT_CREATE_DONE && r->addresses_taken) {
@@ -195,6 +195,7 @@ void rig_init(struct rig *r)
 	r->config.cluster_id = "t";
 	r->now = (struct cluster_now){ 1000, 1700000000000 };
 	r->mute_node = -1;
+	strcpy(r->started_at, "then");
 	begin(r);
 	start(r);
 }

@@ -22,6 +22,7 @@ struct rig {
 	/* how the world behaves */
 	bool gate_fails, create_fails, image_fails, hold_drains, hold_gates;
 	uint32_t addresses_taken; /* so many containers find their address taken */
+	char started_at[16]; /* what containers that are looked at say of themselves */
 	int64_t mute_node;	  /* its calls get no answer; -1: none */
 	uint64_t effects[EFFECT_TYPES];
 	uint64_t suspected; /* endpoints of suspect nodes among those that failed */
