@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/text.h"
+#include "sched/affinity.h"
 #include "sched/state.h"
 
 static const char *const app_members[] = { "name",	 "deleted", "next_release", "next_replica",
@@ -221,6 +222,7 @@ struct release *release_create(struct cluster *c, struct app *a, uint32_t n)
 	list_init(&rel->failures);
 	rel->created_wall_ms = c->now.wall_ms;
 	list_init(&rel->dirty_link);
+	list_init(&rel->keep_link);
 	list_push_back(&a->releases, &rel->link);
 	return rel;
 }
@@ -235,6 +237,7 @@ void release_destroy(struct cluster *c, struct release *rel)
 	failure_free_all(rel);
 	list_remove(&rel->link);
 	list_remove(&rel->dirty_link);
+	list_remove(&rel->keep_link);
 	spec_fini(&rel->spec);
 	json_free(rel->extra);
 	free(rel->image_id);
@@ -247,6 +250,17 @@ void release_destroy(struct cluster *c, struct release *rel)
 static void key_of(const struct release *rel, char *key, size_t size)
 {
 	snprintf(key, size, "%s/%010" PRIu32, rel->app->name, rel->n);
+}
+
+void release_speak(struct cluster *c, struct release *rel)
+{
+	struct affinity a;
+
+	for (size_t i = 0; i < rel->spec.anti_affinity.n && list_empty(&rel->keep_link); i++) {
+		if (!affinity_parse(&a, rel->spec.anti_affinity.items[i], NULL) && !a.soft &&
+		    !a.of_label && !slice_eq(a.value, slice_str(rel->app->name)))
+			list_push_back(&c->keepers, &rel->keep_link);
+	}
 }
 
 void release_forget(struct cluster *c, struct release *rel)
@@ -347,6 +361,7 @@ int release_load(struct cluster *c, struct json **doc, struct err *err)
 	if (rc)
 		return rc;
 	spec_hash(&rel->spec, rel->spec_hash);
+	release_speak(c, rel);
 	a->next_release = MAX(a->next_release, n + 1);
 	if (rel->state == RELEASE_ACTIVE || rel->state == RELEASE_ROLLING)
 		rc = host_claim(c, a, &rel->spec, err);

@@ -33,6 +33,7 @@ struct failure {
 struct release {
 	struct list link;	/* of its app, by number */
 	struct list dirty_link; /* to be written in this step */
+	struct list keep_link;	/* of the cluster, when it keeps away from other apps */
 	struct app *app;
 	uint32_t n; /* 1, 2, 3 … within the app, never used again */
 	enum release_state state;

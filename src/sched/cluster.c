@@ -46,7 +46,7 @@ static void init_lists(struct cluster *c)
 		&c->nodes,	 &c->removed,	  &c->apps,	      &c->unsettled,
 		&c->statics,	 &c->join_tokens, &c->api_keys,	      &c->registries,
 		&c->dirty_nodes, &c->dirty_apps,  &c->dirty_releases, &c->dirty_replicas,
-		&c->beats,	 &c->touched,	  &c->offlines,
+		&c->beats,	 &c->touched,	  &c->offlines,	  &c->keepers,
 	};
 	struct map *maps[] = { &c->nodes_by_id,	     &c->nodes_by_name, &c->apps_by_name,
 			       &c->replicas_by_name, &c->hosts,		&c->pools };

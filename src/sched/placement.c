@@ -65,6 +65,31 @@ static void find_others(struct planner *pl, uint32_t i)
 	}
 }
 
+/* Anti-affinity holds both ways: who wants to be apart from the app is not joined by it either. */
+static void find_keepers(struct planner *pl)
+{
+	struct affinity a;
+
+	LIST_FOR_EACH(rel, &pl->c->keepers, struct release, keep_link) {
+		const struct strs *rules = &rel->spec.anti_affinity;
+		bool keeps = false;
+
+		for (size_t i = 0; i < rules->n && !keeps; i++)
+			keeps = !affinity_parse(&a, rules->items[i], NULL) && !a.soft &&
+				!a.of_label && slice_eq(a.value, slice_str(pl->ask->app));
+		if (!keeps || strcmp(rel->app->name, pl->ask->app) == 0)
+			continue;
+		LIST_FOR_EACH(r, &rel->app->replicas, struct replica, link) {
+			struct placement_verdict *v =
+				r->release == rel && counts(r) ? find(pl->p, r->node->id) : NULL;
+
+			/* Of several the first by name, whatever order they came in. */
+			if (v && (!v->keeper || strcmp(rel->app->name, v->keeper->name) < 0))
+				v->keeper = rel->app;
+		}
+	}
+}
+
 static bool ran_from(const struct replica *r, const char *image)
 {
 	return r->release && *r->container_id && strcmp(r->release->spec.image, image) == 0;
@@ -109,6 +134,7 @@ static void look_round(struct planner *pl)
 		p->verdicts_n++;
 	}
 	find_own(pl);
+	find_keepers(pl);
 	for (uint32_t i = 0; i < pl->rules_n; i++)
 		find_others(pl, i);
 }
@@ -199,6 +225,8 @@ static uint8_t refuse(const struct planner *pl, struct placement_verdict *v)
 		return REFUSED_VOLUME;
 	if ((why = refuse_rules(pl, v)))
 		return why;
+	if (v->keeper)
+		return REFUSED_KEPT_AWAY;
 	return refuse_room(pl, v);
 }
 

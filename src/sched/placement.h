@@ -30,6 +30,7 @@ enum refusal {
 	REFUSED_VOLUME, /* the app's volume lives elsewhere */
 	REFUSED_AFFINITY,
 	REFUSED_ANTI_AFFINITY,
+	REFUSED_KEPT_AWAY, /* the anti-affinity of an app that runs there */
 	REFUSED_CPU,
 	REFUSED_MEMORY,
 	REFUSED_DISK,
@@ -54,6 +55,7 @@ struct placement_verdict {
 	uint8_t at;		  /* of which label or affinity */
 	bool has_image;		  /* the app ran from this image there */
 	uint32_t near;		  /* bit i: the app of affinity i runs there */
+	const struct app *keeper; /* runs there and keeps away from the app, or NULL */
 	uint32_t own;		  /* replicas of the release there, those of the plan included */
 	uint32_t planned;	  /* those of the plan */
 	struct promised promised; /* there, those of the plan included */

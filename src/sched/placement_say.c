@@ -92,6 +92,10 @@ void placement_refusal(const struct placement_ask *ask, const struct placement_v
 		snprintf(out, PLACEMENT_TEXT_MAX, "anti-affinity %.100s keeps away",
 			 rule_text(ask->spec, v->at));
 		break;
+	case REFUSED_KEPT_AWAY:
+		snprintf(out, PLACEMENT_TEXT_MAX, "app %s runs there and keeps away from this one",
+			 v->keeper->name);
+		break;
 	default: say_room(ask, v, out); break;
 	}
 }

@@ -57,6 +57,7 @@ static struct release *begin_planned(struct cluster *c, const struct rollout_ask
 	rel = release_create(c, a, a->next_release);
 	spec_copy(&rel->spec, ask->spec);
 	spec_hash(&rel->spec, rel->spec_hash);
+	release_speak(c, rel);
 	text_replace(&rel->image_id, ask->image_id);
 	text_replace(&rel->cause, ask->cause);
 	text_replace(&rel->by, ask->by);

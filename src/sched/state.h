@@ -55,6 +55,7 @@ struct cluster {
 	struct map nodes_by_id, nodes_by_name;
 	struct node *local;
 	struct list apps, unsettled;
+	struct list keepers; /* struct release.keep_link: keep away from other apps */
 	struct map apps_by_name, replicas_by_name;
 	struct map hosts;
 	struct list statics, join_tokens, api_keys, registries;
@@ -208,6 +209,8 @@ void app_note_set(struct cluster *c, struct app_note *n, const char *by, const c
 void app_note_clear(struct app_note *n);
 struct release *release_create(struct cluster *c, struct app *a, uint32_t n);
 void release_destroy(struct cluster *c, struct release *rel);
+/* Its specification is there: what it says to others holds while its replicas live. */
+void release_speak(struct cluster *c, struct release *rel);
 /* Forgets it, its record too. */
 void release_forget(struct cluster *c, struct release *rel);
 void release_dirty(struct cluster *c, struct release *rel);

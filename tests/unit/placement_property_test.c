@@ -89,8 +89,8 @@ static void make_app(struct maker *m, unsigned i)
 	snprintf(key, sizeof(key), "app-%u/%010u", i, 1u);
 	add(m, "release", key,
 	    xasprintf(
-		    "{\"v\":1,\"app\":\"app-%u\",\"release\":1,\"state\":\"active\",\"spec\":{\"image\":\"hello:1\",\"replicas\":%u}}",
-		    i, replicas));
+		    "{\"v\":1,\"app\":\"app-%u\",\"release\":1,\"state\":\"active\",\"spec\":{\"image\":\"hello:1\",\"replicas\":%u,\"anti_affinity\":[%s]}}",
+		    i, replicas, i && pick(m, 20) == 0 ? "\"app=app-0\"" : ""));
 	for (unsigned k = 1; k <= replicas; k++)
 		make_replica(m, i, k);
 }
@@ -208,6 +208,15 @@ static bool is_hard(const struct strs *rules)
 }
 
 /* Nobody is chosen who may not be, and no sum of promises exceeds what there is. */
+static bool is_kept_away(const struct cluster *c, const struct node *n)
+{
+	LIST_FOR_EACH(a, cluster_apps(c), struct app, link) {
+		if (a->current->spec.anti_affinity.n && runs_there(c, a->name, n))
+			return true;
+	}
+	return false;
+}
+
 static void check_choices(const struct cluster *c, const struct placement_ask *ask,
 			  const struct placement *p)
 {
@@ -226,6 +235,7 @@ static void check_choices(const struct cluster *c, const struct placement_ask *a
 		if (!sum->replicas)
 			*sum = n->promised;
 		promised_add(sum, &want);
+		assert_false(is_kept_away(c, n));
 		assert_true(n->intent == NODE_ACTIVE && n->link_state != LINK_LOST);
 		assert_false(is_over(sum->sum.cpu_millis, want.cpu_millis, n->capacity.cpu_millis));
 		assert_false(is_over(sum->sum.memory_bytes, want.memory_bytes,

@@ -286,6 +286,31 @@ static void test_capacity(void **state)
 	CHECK_INT("given back", cluster_node(rig.c, 1)->promised.sum.cpu_millis, 0);
 }
 
+/* Who keeps away from another app is not joined by it later, as long as it runs. */
+static void test_keepers(void **state)
+{
+	const char *rule = "app=noisy";
+	struct app_spec quiet = rig_spec(2), noisy = rig_spec(3);
+
+	(void)state;
+	rig_join(&rig, "worker-1", NULL);
+	rig_join(&rig, "worker-2", NULL);
+	quiet.anti_affinity = (struct strs){ &rule, 1 };
+	rig_deploy(&rig, "quiet", &quiet);
+	CHECK_STR("quiet", rig_nodes(&rig, "quiet"), "0 1");
+	rig_restart(&rig);
+	for (int64_t id = 1; id < 3; id++)
+		rig_do(&rig, (struct cluster_event){ EVENT_AGENT_REACHABLE, .agent = { id, NULL } });
+	rig_deploy(&rig, "noisy", &noisy);
+	CHECK_STR("elsewhere", rig_nodes(&rig, "noisy"), "2 2 2");
+	noisy.nodes = (struct strs){ (const char *[]){ "local" }, 1 };
+	rig_deploy(&rig, "noisy", &noisy);
+	assert_non_null(strstr(rig.text, "local: app quiet runs there and keeps away from this one"));
+	rig_do(&rig, (struct cluster_event){ EVENT_APP_DELETE, .app_delete = { 1, "quiet" } });
+	rig_deploy(&rig, "noisy", &noisy);
+	CHECK_STR("it has gone", rig_nodes(&rig, "noisy"), "0 0 0");
+}
+
 /* Many replicas come in slices, in turn all the same, and a step never makes more than one of them. */
 static void test_slices(void **state)
 {
@@ -376,6 +401,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cursor_moves_with_success_only, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_capacity, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_keepers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_slices, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_addresses_for_all, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nobody_at_all, setup, teardown),
