@@ -59,7 +59,7 @@ void plan_print(const struct cli *c, const struct json *plan)
 	struct table *t;
 
 	if (json_bool(json_get(plan, "unchanged"), false)) {
-		printf("%s: release %lld is exactly this already; nothing would be done\n", json_cstr(json_get(plan, "app"), ""),
+		printf("%s: release %lld runs this already; no container would be touched\n", json_cstr(json_get(plan, "app"), ""),
 		       (long long)json_int(json_get(plan, "release"), 0));
 		return;
 	}

@@ -43,22 +43,28 @@ static uint32_t present(const struct app *a, const struct release *rel)
 	return n;
 }
 
-/* Whether there are nodes for what would be missing then. */
+/* Whether there are nodes for what would be missing then; else says so, with each node and why. */
 static bool has_room(struct cluster *c, const struct app *a, const struct release *rel, uint32_t n,
-		     struct err *err)
+		     uint64_t reply)
 {
 	uint32_t have = present(a, rel);
 	struct placement_ask ask = { .app = a->name,
 				     .spec = &rel->spec,
 				     .release = rel,
 				     .cursor = rel->cursor };
+	struct effect_reply *answer;
 	struct placement plan;
+	struct err err = { 0 };
 	int rc;
 
 	if (n <= have || n <= rel->spec.replicas)
 		return true;
 	ask.n = n - have;
-	rc = placement_plan(c, &ask, &plan, err);
+	rc = placement_plan(c, &ask, &plan, &err);
+	answer = rc ? cluster_reply(c, reply, REPLY_UNPLACEABLE, "No Node Fits", "%s", err.text)
+		    : NULL;
+	if (answer)
+		placement_refused(c->batch, &ask, &plan, &answer->refused);
 	placement_fini(&plan);
 	return rc == 0;
 }
@@ -77,7 +83,6 @@ void app_scale(struct cluster *c, const struct event_app *e)
 	struct app *a = find(c, e);
 	struct release *rel = a ? a->current ? a->current : a->rolling : NULL;
 	struct effect_reply *reply;
-	struct err err = { 0 };
 	uint32_t was;
 
 	if (!a)
@@ -95,10 +100,8 @@ void app_scale(struct cluster *c, const struct event_app *e)
 		return;
 	}
 	was = rel->spec.replicas;
-	if (!has_room(c, a, rel, e->n, &err)) {
-		cluster_reply(c, e->reply, REPLY_UNPLACEABLE, "No Node Fits", "%s", err.text);
+	if (!has_room(c, a, rel, e->n, e->reply))
 		return;
-	}
 	if (was != e->n)
 		cluster_tell(c, "AppScaled", a->name,
 			     "app %s: %" PRIu32 " replica%s instead of %" PRIu32 ", asked by %s",

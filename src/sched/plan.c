@@ -51,6 +51,13 @@ static void stop_others(struct plan *p, const struct app *a)
 	}
 }
 
+static void refuse_locked(const struct app *a, struct plan *p)
+{
+	p->kind = REPLY_CONFLICT;
+	err_say(&p->err, -EEXIST, "app %s is locked by %s: %.300s; `temps unlock %s` ends that", a->name,
+		*a->locked.by ? a->locked.by : "somebody", a->locked.reason, a->name);
+}
+
 void plan_deploy(const struct cluster *c, const char *app, const struct app_spec *spec, struct plan *out)
 {
 	const struct app *a = map_get(&c->apps_by_name, slice_str(app));
@@ -60,6 +67,8 @@ void plan_deploy(const struct cluster *c, const char *app, const struct app_spec
 			      .ask = { .app = app, .spec = spec, .n = spec->replicas, .cursor = c->cursor } };
 	if (spec_check(spec, &out->err))
 		out->kind = REPLY_INVALID;
+	else if (a && !a->deleted && a->locked.set)
+		refuse_locked(a, out);
 	else if (a && !a->deleted && is_there(a, spec, &out->release))
 		out->kind = REPLY_OK;
 	else if (host_check(c, app, spec, &out->err))
@@ -81,13 +90,14 @@ static int by_surplus(const void *a, const void *b)
 }
 
 /* The <surplus> that go first of the <present> ones. */
-static void stop_surplus(struct plan *p, const struct app *a, uint32_t present, uint32_t surplus)
+static void stop_surplus(struct plan *p, const struct app *a, const struct release *rel, uint32_t present,
+			 uint32_t surplus)
 {
 	const struct replica **list = xcalloc(present + 1, sizeof(struct replica *));
 	uint32_t n = 0;
 
 	LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
-		if (is_present(r, a->current))
+		if (is_present(r, rel))
 			list[n++] = r;
 	}
 	qsort(list, n, sizeof(*list), by_surplus);
@@ -98,13 +108,13 @@ static void stop_surplus(struct plan *p, const struct app *a, uint32_t present, 
 
 void plan_scale(const struct cluster *c, const struct app *app, uint32_t replicas, struct plan *out)
 {
-	const struct release *rel = app->current;
+	const struct release *rel = app->current ? app->current : app->rolling;
 	uint32_t present = 0;
 
 	*out = (struct plan){ .kind = REPLY_CREATED };
 	if (!rel) {
 		out->kind = REPLY_CONFLICT;
-		err_say(&out->err, -EEXIST, "app %s has no release that serves yet", app->name);
+		err_say(&out->err, -EEXIST, "app %s has no release that runs: deploy one", app->name);
 		return;
 	}
 	LIST_FOR_EACH(each, &app->replicas, struct replica, link)
@@ -117,7 +127,7 @@ void plan_scale(const struct cluster *c, const struct app *app, uint32_t replica
 					   .cursor = rel->cursor };
 	place(c, out);
 	if (present > replicas)
-		stop_surplus(out, app, present, present - replicas);
+		stop_surplus(out, app, rel, present, present - replicas);
 	if (out->kind == REPLY_CREATED && !out->placement.n && !out->stops_n)
 		out->kind = REPLY_OK;
 }

@@ -34,7 +34,7 @@ def test_plan_deploy_explain(cluster):
     change = c.json("deploy", "hello", "--dry-run", "--env", "A=b")
     assert change["release"] == 2 and sorted(rows(change, "stop", "name")) == sorted(r["name"] for r in placed)
     assert c.json("plan", "hello")["unchanged"]
-    assert "nothing would be done" in c.run("plan", "hello").stdout
+    assert "no container would be touched" in c.run("plan", "hello").stdout
     down = c.json("plan", "hello", "--scale", "1")
     assert down["start"] == [] and rows(down, "stop", "name") == [placed[2]["name"], placed[1]["name"]]
     assert [r["name"] for r in c.json("ps", "hello")["items"]] == [r["name"] for r in placed]

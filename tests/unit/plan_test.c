@@ -177,6 +177,21 @@ static void test_scale(void **state)
 	plan_fini(&p);
 }
 
+static void test_locked(void **state)
+{
+	struct app_spec spec = rig_spec(1);
+	struct plan p;
+
+	(void)state;
+	rig_deploy(&rig, "locked", &spec);
+	rig_do(&rig, (struct cluster_event){ EVENT_LOCK, .app = { .reply = 1, .app = "locked", .reason = "stock-taking" } });
+	spec.replicas = 4;
+	plan_deploy(rig.c, "locked", &spec, &p);
+	CHECK_INT("locked", p.kind, REPLY_CONFLICT);
+	assert_non_null(strstr(p.err.text, "stock-taking"));
+	plan_fini(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -184,6 +199,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_reasons_are_kept, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_scale, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_locked, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
