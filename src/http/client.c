@@ -8,6 +8,8 @@
 #define IDLE_BLOCKS_MAX 256 /* 4 MiB kept by a quiet process */
 #define IDLE_OBJECTS_MAX 256
 #define USER_TIMEOUT_MS 2000
+#define UNHEARD_MAX_BYTES 49152
+#define PATIENT_MS 60000
 #define STREAMS_MAX (1u << 20) /* each belongs to a request of a client, which is counted there */
 
 /* ---- the pool ---- */
@@ -108,6 +110,22 @@ uint32_t client_connected(struct client_pool *p, uint64_t opened_us)
 
 	histogram_add(&p->stats.connect, took_us);
 	return (uint32_t)MIN(MAX(took_us, 1), UINT32_MAX);
+}
+
+void client_be_patient(struct client_pool *p, struct client_patience *patience, struct stream *s,
+		       uint32_t patient_ms)
+{
+	bool on;
+
+	if (s->bytes_in != patience->heard_bytes) {
+		patience->heard_bytes = s->bytes_in;
+		patience->sent_bytes = s->bytes_out;
+	}
+	on = s->bytes_out - patience->sent_bytes > UNHEARD_MAX_BYTES;
+	if (on == patience->on)
+		return;
+	patience->on = on;
+	stream_user_timeout(s, on ? MAX(patient_ms, PATIENT_MS) : p->user_timeout_ms);
 }
 
 int client_connect(struct client_pool *p, struct stream *s, const struct addr *to,

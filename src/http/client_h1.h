@@ -49,6 +49,7 @@ struct client_h1 {
 	uint64_t progress_bytes;    /* in + out when the deadline was last pushed back */
 	uint64_t turn_bytes_out;    /* sent when the last turn ended */
 	uint64_t parked_ms;
+	struct client_patience patience;
 	struct client_limits limits;
 	const struct client_events *events;
 	void *arg;

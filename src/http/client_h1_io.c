@@ -244,6 +244,7 @@ static void watch(struct client_h1 *c)
 	else if (!c->in.eof && inbox_has_room(&c->in))
 		events |= STREAM_READ;
 	watch_limits(c);
+	client_be_patient(c->pool, &c->patience, &c->stream, c->limits.head_ms);
 	stream_wait(&c->stream, events);
 }
 

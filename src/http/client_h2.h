@@ -63,6 +63,7 @@ struct client_h2_conn {
 	struct outbox out;
 	struct list waiting;		  /* streams that write when there is room in <out> again */
 	uint64_t queued_bytes;		  /* that were ever put into <out> */
+	struct client_patience patience;
 	uint64_t turn_bytes_out;	  /* sent when the last turn ended */
 	uint64_t quiet_since_ms;	  /* of the bytes below */
 	uint32_t quiet_bytes;		  /* received in frames that carried nothing for anybody */

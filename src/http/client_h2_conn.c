@@ -305,6 +305,7 @@ static void on_turn(void *arg)
 		deadline_set(&conn->deadline, 0);
 	}
 	conn->turn_bytes_out = conn->stream.bytes_out;
+	client_be_patient(conn->pool, &conn->patience, &conn->stream, 0);
 	stream_wait(&conn->stream, STREAM_READ | (conn->out.blocked ? STREAM_WRITE : 0));
 }
 

@@ -38,6 +38,19 @@ struct client_pool {
 int client_connect(struct client_pool *p, struct stream *s, const struct addr *to,
 		   void (*ready)(void *arg, int events), void *arg) MUST_CHECK;
 
+/* Linux ends a connection by TCP_USER_TIMEOUT too when its peer is there but reads nothing for as
+ * long, as who takes an upload slowly may. So the limit that finds a peer gone holds while what was
+ * sent fits into any peer's buffer: longer, once more went out since anything was heard. */
+struct client_patience {
+	uint64_t heard_bytes, sent_bytes; /* in; and out when that last grew */
+	bool on;
+};
+
+/* At the end of each turn on <s>: <patient_ms> or the pool's limit. No system call but when it
+ * changes. */
+void client_be_patient(struct client_pool *p, struct client_patience *patience, struct stream *s,
+		       uint32_t patient_ms);
+
 /* It is connected, begun at <opened_us> of loop_turn_us(): counted; how long that took. */
 uint32_t client_connected(struct client_pool *p, uint64_t opened_us);
 

@@ -256,6 +256,11 @@ void stream_expect_silence(struct stream *s)
 	set_keep_alive(stream_fd(s), KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S);
 }
 
+void stream_user_timeout(struct stream *s, uint32_t ms)
+{
+	setsockopt(stream_fd(s), IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+}
+
 int stream_connect(struct stream *s, struct loop *l, const struct addr *to,
 		   uint32_t user_timeout_ms, void (*ready)(void *arg, int events), void *arg)
 {

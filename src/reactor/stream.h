@@ -56,6 +56,8 @@ int stream_connect(struct stream *s, struct loop *l, const struct addr *to,
 /* A connection that will be silent for long, an open one: it is probed rarely from now on, and one
  * lost probe means nothing. */
 void stream_expect_silence(struct stream *s);
+/* TCP_USER_TIMEOUT from now on; 0 = the system's. One system call. */
+void stream_user_timeout(struct stream *s, uint32_t ms);
 /* 0: connected; -EAGAIN: not yet; else why it failed. */
 int stream_connected(struct stream *s) MUST_CHECK;
 /* TLS: 0 done, -EAGAIN (stream_wait() for what *events says), else failed. Plain: 0 at once. */
