@@ -7,7 +7,7 @@
 
 #define IDLE_BLOCKS_MAX 256 /* 4 MiB kept by a quiet process */
 #define IDLE_OBJECTS_MAX 256
-#define USER_TIMEOUT_MS 2000
+#define USER_TIMEOUT_MS 1500 /* from the first retransmission on: 2 s in all */
 #define UNHEARD_MAX_BYTES 49152
 #define PATIENT_MS 60000
 #define STREAMS_MAX (1u << 20) /* each belongs to a request of a client, which is counted there */

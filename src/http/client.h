@@ -78,7 +78,7 @@ struct client { /* from a pool of client_pool, at the head of what its kind keep
 int client_pool_create(struct client_pool **out, struct loop *l, uint32_t max_connections,
 		       struct err *err) MUST_CHECK;
 void client_pool_destroy(struct client_pool *p);
-/* TCP_USER_TIMEOUT of connections opened from now on; 2 s at first, 0 = the system's. */
+/* TCP_USER_TIMEOUT of connections opened from now on; 1.5 s at first, 0 = the system's. */
 void client_pool_user_timeout(struct client_pool *p, uint32_t ms);
 
 /* ---- a request ---- */

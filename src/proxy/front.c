@@ -20,7 +20,7 @@ void front_config_default(struct front_config *c)
 {
 	*c = (struct front_config){
 		.limits = { .connect_ms = 1500, .head_ms = 60000, .idle_ms = 60000 },
-		.user_timeout_ms = 2000,
+		.user_timeout_ms = 1500,
 		.max_upstream_connections = 16384,
 		.pool_idle_ms = 4000,
 		.fresh_idle_ms = 1000,

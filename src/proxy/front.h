@@ -35,7 +35,9 @@ struct front_reports {
 
 struct front_config {
 	struct client_limits limits;
-	uint32_t user_timeout_ms; /* TCP_USER_TIMEOUT on upstream sockets: 2 s */
+	/* TCP_USER_TIMEOUT on upstream sockets: 1.5 s. It is counted from the first
+	 * retransmission, 0.4 s late. */
+	uint32_t user_timeout_ms;
 	uint32_t max_upstream_connections;
 	uint32_t pool_idle_ms;	/* idle upstream connections: 4 s */
 	uint32_t fresh_idle_ms; /* a non-idempotent request takes a pooled connection only if it
