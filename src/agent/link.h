@@ -55,6 +55,9 @@ struct link_logs {
 };
 
 struct link_ops {
+	/* Is the agent there? It answers by itself, whatever its engine does: only -ECOMM says no, as agents of before know no such
+	 * call. NULL where there is no agent (local). */
+	struct link_op *(*ping)(struct link *l, link_done_fn *done, void *arg);
 	/* Create and start. Same name + same spec hash and running: succeeds with what is there; another spec hash or state: -EEXIST. */
 	struct link_op *(*deploy)(struct link *l, const struct wire_deploy *d, link_deploy_fn *done, void *arg);
 	struct link_op *(*start)(struct link *l, const char *id, link_done_fn *done, void *arg);

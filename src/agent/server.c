@@ -445,6 +445,11 @@ static void on_counted(void *arg, const struct link_result *res, const struct wi
 	answer_end(c->r, &o, &body);
 }
 
+static void serve_ping(struct api_request *r)
+{
+	call_answer_text(r, "pong");
+}
+
 static void serve_health(struct api_request *r)
 {
 	struct call *c = call_new(r, sizeof(*c));
@@ -484,6 +489,7 @@ static const struct api_route routes[] = {
 	  .handle = serve_import },
 	{ .method = "GET", .pattern = "/agent/events", .handle = serve_events },
 	{ .method = "GET", .pattern = "/agent/health", .handle = serve_health },
+	{ .method = "GET", .pattern = "/agent/ping", .handle = serve_ping },
 };
 
 int agent_server_create(struct agent_server **out, const struct agent_server_config *c,

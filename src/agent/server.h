@@ -21,6 +21,7 @@
  *                                          429 while another one comes, 507 when there is less room
  *   GET    /agent/events                   → application/x-ndjson of wire_event lines, an empty line at least every 5 s
  *   GET    /agent/health                   → wire_capacity with running_containers, docker_ok
+ *   GET    /agent/ping                     → "pong", at once, whatever the engine does
  */
 #ifndef TEMPS_AGENT_SERVER_H
 #define TEMPS_AGENT_SERVER_H

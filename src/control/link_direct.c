@@ -434,6 +434,15 @@ static char *container_path(const char *id, const char *suffix)
 	return path;
 }
 
+static struct link_op *direct_ping(struct link *l, link_done_fn *done, void *arg)
+{
+	struct link_op *op = op_new(l, KIND_PLAIN, arg);
+
+	op->done.plain = done;
+	op_begin(op, "GET", xstrdup("/agent/ping"), NULL, CALL_IDLE_MS);
+	return op;
+}
+
 static struct link_op *direct_deploy(struct link *l, const struct wire_deploy *d,
 				     link_deploy_fn *done, void *arg)
 {
@@ -633,6 +642,7 @@ static void direct_destroy(struct link *l)
 }
 
 static const struct link_ops direct_ops = {
+	.ping = direct_ping,
 	.deploy = direct_deploy,
 	.start = direct_start,
 	.stop = direct_stop,

@@ -14,6 +14,9 @@
 #define RETRY_MIN_MS 250
 #define RETRY_MAX_MS 5000
 #define LINE_MAX_BYTES 65536
+/* For the agent alone, which waits for nothing: what its endpoints did not answer within 2 s may go
+ * elsewhere half a second later. */
+#define PING_LIMIT_MS 500
 
 struct watch {
 	struct list link;
@@ -21,11 +24,11 @@ struct watch {
 	int64_t node_id;	/* the map's key */
 	struct link *link_to;
 	char *address, *token_hash; /* NULL for an attached link, which is not ours to destroy */
-	struct link_op *stream, *listing;
+	struct link_op *stream, *listing, *ping;
 	struct list lookups;	/* struct lookup: containers asked about after an event */
 	struct buf line;
 	char oom_id[65];	/* the container that ran out of memory last: its end follows */
-	struct deadline retry;
+	struct deadline retry, ping_limit;
 	uint32_t pause_ms;
 	bool up;		/* reachable() was said */
 	bool flows;		/* something came over the stream */
@@ -83,6 +86,13 @@ static void cancel_lookups(struct watch *w)
 	}
 }
 
+static void cancel(struct watch *w, struct link_op **op)
+{
+	if (*op)
+		w->link_to->ops->cancel(*op);
+	*op = NULL;
+}
+
 static void watch_close(struct watch *w)
 {
 	struct links *l = w->links;
@@ -92,11 +102,11 @@ static void watch_close(struct watch *w)
 	map_del(&l->by_id, id_key(&w->node_id));
 	list_remove(&w->link);
 	deadline_stop(&w->retry);
+	deadline_stop(&w->ping_limit);
 	cancel_lookups(w);
-	if (w->stream)
-		w->link_to->ops->cancel(w->stream);
-	if (w->listing)
-		w->link_to->ops->cancel(w->listing);
+	cancel(w, &w->stream);
+	cancel(w, &w->listing);
+	cancel(w, &w->ping);
 	if (w->address)
 		w->link_to->ops->destroy(w->link_to);
 	loop_defer(l->config.loop, &w->reap, watch_free, w);
@@ -138,9 +148,7 @@ static void on_listed(void *arg, const struct link_result *res, const struct wir
 	if (res->rc) {
 		/* The stream goes with it: a watch without an inventory would miss what happened
 		 * before it. */
-		if (w->stream)
-			w->link_to->ops->cancel(w->stream);
-		w->stream = NULL;
+		cancel(w, &w->stream);
 		lost(w, res->error ? res->error : "the node did not list its containers");
 		return;
 	}
@@ -261,6 +269,40 @@ static void watch_start(struct watch *w)
 	list_now(w);
 }
 
+/* ---- does the agent answer? ---- */
+
+/* What runs on connections that may be dead goes too: the next try makes its own. */
+static void unanswered(struct watch *w, const char *why)
+{
+	cancel(w, &w->ping);
+	cancel(w, &w->stream);
+	cancel(w, &w->listing);
+	lost(w, why);
+}
+
+static void on_ping_limit(void *arg)
+{
+	unanswered(arg, "the agent does not answer");
+}
+
+static void on_pinged(void *arg, const struct link_result *res)
+{
+	struct watch *w = arg;
+
+	w->ping = NULL;
+	deadline_set(&w->ping_limit, 0);
+	if (res->rc == -ECOMM)
+		unanswered(w, res->error);
+}
+
+static void ping(struct watch *w)
+{
+	if (w->ping || !w->link_to->ops->ping)
+		return;
+	w->ping = w->link_to->ops->ping(w->link_to, on_pinged, w);
+	deadline_set(&w->ping_limit, PING_LIMIT_MS);
+}
+
 static void on_exchange(void *arg)
 {
 	struct watch *w = arg;
@@ -279,6 +321,7 @@ static struct watch *watch_new(struct links *l, int64_t node_id)
 	list_init(&w->lookups);
 	buf_init(&w->line, LINE_MAX_BYTES);
 	deadline_init(&w->retry, l->config.loop, on_retry, w);
+	deadline_init(&w->ping_limit, l->config.loop, on_ping_limit, w);
 	list_push_back(&l->watches, &w->link);
 	map_put(&l->by_id, id_key(&w->node_id), w);
 	return w;
@@ -360,4 +403,5 @@ void links_probe(struct links *l, int64_t node_id)
 		return;
 	w->probing = true;
 	watch_start(w);
+	ping(w);
 }

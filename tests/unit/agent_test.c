@@ -553,6 +553,7 @@ static void check_api(const char *base, const char *bearer)
 		const char *says;
 		bool needs_engine;
 	} cases[] = {
+		{ "GET", "/agent/ping", NULL, 200, "{\"success\":true,\"data\":\"pong\"", false },
 		{ "GET", "/agent/health", NULL, 200, "{\"success\":true,\"data\":{\"cpu_percent\":", false },
 		{ "GET", "/agent/containers", NULL, 200, "{\"success\":true,\"data\":[],\"error\":null}", true },
 		{ "GET", "/agent/containers/nobody/info", NULL, 404, "{\"success\":false,\"data\":null,\"error\":\"", true },
