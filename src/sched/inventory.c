@@ -84,11 +84,15 @@ static void check_ready(struct cluster *c, struct replica *r, const struct conta
 {
 	bool same = strcmp(r->container_id, info->container_id) == 0;
 
-	if (same && has_ended(info->state))
+	if (same && has_ended(info->state)) {
 		result_exited(c, r, info);
-	else if (!same || info->state != CONTAINER_RUNNING ||
-		 strcmp(r->started_at, info->started_at) != 0)
+	} else if (!same || info->state != CONTAINER_RUNNING ||
+		   strcmp(r->started_at, info->started_at) != 0) {
+		/* This may be what a pause was for: Docker started it again. */
+		if (r->await == AWAIT_RETRY)
+			replica_forget_call(c, r);
 		replica_verify(c, r);
+	}
 }
 
 void inventory_one(struct cluster *c, struct node *n, const struct container_info *info)

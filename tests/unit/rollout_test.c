@@ -252,6 +252,36 @@ static void test_restarted_container_is_another_endpoint(void **state)
 	CHECK_INT("created", rig.effects[EFFECT_CREATE], 2);
 }
 
+/* Between two states it is looked at again later; its start is told, and later would be too late. */
+static void test_restarting_container_is_looked_at_when_it_starts(void **state)
+{
+	struct cluster_event done = { EVENT_INSPECT_DONE,
+				      .container_done = {
+					      .info = { .container_id = "hello-container-1",
+							.name = "",
+							.state = CONTAINER_RESTARTING,
+							.started_at = "then",
+							.spec_hash = "" } } };
+	struct cluster_event died = { .type = EVENT_CONTAINER };
+	struct batch *b;
+	uint64_t inspects;
+
+	(void)state;
+	deploy("hello:1", 1);
+	died.container.node_id = rig_replica(&rig, "hello", 1)->node->id;
+	died.container.info = done.container_done.info;
+	died.container.info.name = rig_replica(&rig, "hello", 1)->name;
+	b = cluster_step(rig.c, &died, rig.now);
+	for (size_t i = 0; i < b->effects_n; i++)
+		if (b->effects[i].type == EFFECT_INSPECT)
+			done.container_done.result.op = b->effects[i].container.op;
+	rig_do(&rig, done);
+	batch_free(b);
+	inspects = rig.effects[EFFECT_INSPECT];
+	report(1, CONTAINER_RUNNING, "again");
+	CHECK_INT("looked at", rig.effects[EFFECT_INSPECT], inspects + 1);
+}
+
 static void test_missing_container_is_created_again(void **state)
 {
 	struct cluster_event gone = { .type = EVENT_INSPECT_DONE };
@@ -429,6 +459,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_domains, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_removed_app_keeps_its_numbers, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(
+			test_restarting_container_is_looked_at_when_it_starts, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_restarted_container_is_another_endpoint, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_missing_container_is_created_again, setup,
