@@ -1,5 +1,6 @@
 """Real processes on loopback addresses and a real Docker Engine. Every cluster has its own id, data directory, bridge network and
 port 0 listeners, so that tests never see each other; whatever a cluster made on the engine is removed at its end."""
+import contextlib
 import json
 import os
 import pathlib
@@ -355,6 +356,19 @@ class Cluster:
             return s
         ctx = ssl.create_default_context(cafile=self.ca)
         return ctx.wrap_socket(s, server_hostname=host)
+
+
+@contextlib.contextmanager
+def cluster_over(engines, image, directory, *options):
+    """A cluster with a worker on each of <engines>' machines."""
+    c = Cluster(directory, image, engines)
+    try:
+        c.start(*options)
+        for k, e in enumerate(engines.all, 1):
+            c.worker(f"worker-{k}", engine=e)
+        yield c
+    finally:
+        c.close()
 
 
 class _Resolve(requests.adapters.HTTPAdapter):

@@ -54,6 +54,7 @@ class Engine:
         self.url = f"unix://{self.dir}/docker.sock"
         self.enter = ["nsenter", f"--net=/run/netns/{self.namespace}"]
         self.popen = None
+        self.cut_s = None  # when it was cut off last, by the monotonic clock
 
     def open(self):
         host, ns = self.host_ip, self.namespace
@@ -112,6 +113,7 @@ class Engine:
     def cut(self, what_comes, what_goes):
         """ARP goes on in any case, as behind a router."""
         self.heal()
+        self.cut_s = time.monotonic()
         run(*self.enter, "nft", "-f", "-", text=f"""table ip cut {{
             chain in {{ type filter hook prerouting priority raw; iifname "eth0" {what_comes}; iifname "eth0" drop; }}
             chain out {{ type filter hook postrouting priority raw; oifname "eth0" {what_goes}; oifname "eth0" drop; }}

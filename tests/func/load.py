@@ -1,6 +1,7 @@
 """Clients that keep asking while a test changes things, and a watch on what containers said before they were gone."""
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import threading
@@ -173,6 +174,10 @@ class Watch(threading.Thread):
 
     def ended(self):
         return self.logs(ended=True)
+
+    def effects(self):
+        """The number of each that traffic.py asked for and an app had, as often as it had it."""
+        return [n for text in self.logs().values() for n in re.findall(r"SAID \?effect-(\S+)", text)]
 
     def __enter__(self):
         self.start()

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from conftest import SANITIZED, Cluster, poll
+from conftest import SANITIZED, cluster_over, poll
 from load import Traffic, Watch
 from test_stream import WebSocket
 
@@ -19,19 +19,8 @@ RATE = int(os.environ.get("RATE", "300" if SANITIZED else "1000"))
 
 @pytest.fixture
 def three(engines, image, tmp_path):
-    """A cluster of three machines."""
-    c = Cluster(tmp_path, image, engines)
-    try:
-        c.start("--tunnel-drain", "3s")
-        for k, e in enumerate(engines.all, 1):
-            c.worker(f"worker-{k}", engine=e)
+    with cluster_over(engines, image, tmp_path, "--tunnel-drain", "3s") as c:
         yield c
-    finally:
-        c.close()
-
-
-def effects_said(logs):
-    return [n for text in logs.values() for n in re.findall(r"SAID \?effect-(\d+)", text)]
 
 
 def test_deploys_under_load_fail_nothing(three):
@@ -50,7 +39,7 @@ def test_deploys_under_load_fail_nothing(three):
         for cid, text in logs.items():
             assert "LATE" not in text, f"{cid}:\n{text}"
             assert "stopping" in text and ", 0 connections cut" in text, f"{cid}:\n{text}"
-        said = effects_said(watch.logs())
+        said = watch.effects()
         assert len(said) == len(set(said)) == traffic.last["effects"]
     assert c.json("status")["front"]["cut"] == 0
 

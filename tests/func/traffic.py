@@ -6,6 +6,7 @@ Usage: traffic.py PORT CA-FILE HOST RATE"""
 import asyncio
 import collections
 import json
+import os
 import ssl
 import sys
 import time
@@ -44,7 +45,7 @@ class Request:
         self.path = kind.path
         if kind.path.endswith("-"):
             traffic.effects += 1
-            self.path += str(traffic.effects)
+            self.path += f"{os.getpid()}-{traffic.effects}"
 
     def done(self, status, why=""):
         if self.over:
