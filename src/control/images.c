@@ -295,7 +295,10 @@ static void on_pulled(void *arg, const struct link_result *res)
 		end_failed(i, res->rc, text_of(res));
 	} else {
 		snprintf(i->why, sizeof(i->why), "%s", text_of(res));
-		absent(i);
+		if (i->missing)
+			absent(i);
+		else
+			look(i);
 	}
 }
 
@@ -383,8 +386,13 @@ struct image_ensure *image_ensure_begin(struct images *images, const struct imag
 	i->done = done;
 	i->arg = arg;
 	deadline_init(&i->pause, images->loop, on_pause_over, i);
-	/* What was built here goes before what a node happens to have under the same name. */
-	if (!*i->image_id && i->source && !registry_is_named(i->image))
+	/* What the name means is for its registry to say, or for this machine; what the node happens
+	 * to have under the same name comes after both. A digest means the same everywhere. */
+	if (*i->image_id || strchr(i->image, '@'))
+		look(i);
+	else if (registry_is_named(i->image))
+		pull(i);
+	else if (i->source)
 		ask_here(i);
 	else
 		look(i);

@@ -3,7 +3,8 @@
  * a time in all; the others wait their turn. A transfer that breaks off is tried again for a while.
  *
  * The reference says where to look first. With a registry's name in it: there, then here. Without:
- * here, unless our copy came from a registry itself or there is none. */
+ * here, unless our copy came from a registry itself or there is none. So the first node of a release
+ * finds out what its tag means now, and a registry that does not answer leaves it what it had. */
 #ifndef TEMPS_CONTROL_IMAGES_H
 #define TEMPS_CONTROL_IMAGES_H
 

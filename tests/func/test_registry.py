@@ -42,15 +42,28 @@ auth: {{htpasswd: {{realm: test, path: {tmp_path}/htpasswd}}}}
     p.wait(10)
 
 
+def push(ref, tmp_path):
+    docker("--config", str(tmp_path / "docker"), "push", ref)
+
+
+@pytest.fixture
+def other(image):
+    """The sample image with something more."""
+    tag = f"temps-other:{uuid.uuid4().hex[:10]}"
+    dockerfile = f"FROM {image}\nLABEL other=yes\n"
+    subprocess.run(["docker", "build", "-q", "-t", tag, "-"], input=dockerfile, text=True, check=True, capture_output=True)
+    yield tag
+    docker("rmi", "-f", tag, check=False)
+
+
 @pytest.fixture
 def pushed(registry, image, tmp_path):
     """The sample image in the registry, and under that name nowhere else."""
     ref = f"{registry}/team/app:1"
     docker("tag", image, ref)
-    config = ["--config", str(tmp_path / "docker")]
-    subprocess.run(["docker", *config, "login", "-u", "ann", "--password-stdin", registry], input="s3cret", text=True, check=True,
-                   capture_output=True)
-    subprocess.run(["docker", *config, "push", ref], check=True, capture_output=True, timeout=120)
+    subprocess.run(["docker", "--config", str(tmp_path / "docker"), "login", "-u", "ann", "--password-stdin", registry], input="s3cret",
+                   text=True, check=True, capture_output=True)
+    push(ref, tmp_path)
     docker("rmi", ref)
     yield ref
     docker("rmi", ref, check=False)
@@ -95,12 +108,18 @@ def worker_on(c, url):
     return w
 
 
-def test_a_worker_pulls_with_the_control_plane_s_credentials(new_cluster, second_engine, registry, pushed):
+def test_a_worker_pulls_with_the_control_plane_s_credentials(new_cluster, second_engine, registry, pushed, tmp_path):
     c, (url, run) = new_cluster("--docker-host", "none"), second_engine
     w = worker_on(c, url)
     r = c.deploy("hello", image=pushed, replicas=1, check=False)
     assert r.returncode == 1 and pushed in r.stderr, r.stderr
     c.run("registry", "login", registry, "--username", "ann", "--password", "-", input="s3cret\n")
+    # A layer that is not there any more: the engine says 200, and why it failed inside.
+    layer = max((tmp_path / "blobs").rglob("data"), key=lambda p: p.stat().st_size)
+    layer.rename(tmp_path / "layer")
+    r = c.deploy("hello", image=pushed, replicas=1, check=False)
+    assert r.returncode == 1 and "unknown blob" in r.stderr, r.stderr
+    (tmp_path / "layer").rename(layer)
     c.deploy("hello", image=pushed, replicas=1)
     assert c.get().status_code == 200
     assert run("image", "inspect", "--format", "{{.Id}}", pushed).startswith("sha256:")
@@ -108,7 +127,7 @@ def test_a_worker_pulls_with_the_control_plane_s_credentials(new_cluster, second
     assert b"s3cret" not in kept
 
 
-def test_login_pull_and_logout(cluster, registry, pushed):
+def test_login_pull_and_logout(cluster, registry, pushed, image, other, tmp_path):
     c, ref = cluster, pushed
     r = c.deploy("hello", image=ref, replicas=1, check=False)
     assert r.returncode == 1 and ref in r.stderr, r.stderr
@@ -119,6 +138,14 @@ def test_login_pull_and_logout(cluster, registry, pushed):
     assert c.get().status_code == 200
     release = c.json("releases", "hello")["items"][0]
     assert release["image_id"].startswith("sha256:")
+
+    # The tag means another image by now: the next release is made of it.
+    docker("tag", other, ref)
+    push(ref, tmp_path)
+    docker("rmi", ref)
+    docker("tag", image, ref)
+    c.deploy("hello", "--env", "A=1", image=ref, replicas=1)
+    assert c.json("releases", "hello")["items"][0]["image_id"] == docker("image", "inspect", "--format", "{{.Id}}", other)
 
     stored = b"".join(p.read_bytes() for p in c.data.rglob("*") if p.is_file())
     assert b"s3cret" not in stored and b"s3cret" not in c.process.text().encode()
