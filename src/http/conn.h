@@ -46,7 +46,9 @@ struct conn_shared {
 	struct h2_shared *h2; /* what h2.c shares among its connections */
 	struct request_ids ids;
 	struct head trailers; /* scratch for the length of one body_end() */
-	struct list waiting;  /* those without an exchange in progress, the longest in front */
+	/* Those without an exchange in progress, the longest in front; who has one of the reserved
+	 * places makes way for their like only. */
+	struct list waiting, waiting_reserved;
 	bool draining;	      /* every response says Connection: close */
 	/* And another process has the listeners: who waits between two requests is not cut off, its
 	 * next one is the last. */
@@ -89,6 +91,7 @@ struct conn {
 	struct loop_reap reap;
 	struct exchange_peer peer;
 	struct proxy_header *proxy_header; /* while one has to come; NULL */
+	bool reserved;	    /* it has a place of those that are kept for some */
 	const char *broken; /* to be closed at the end of the turn, with this reason */
 	uint8_t state;	    /* enum conn_state; set_state() in conn.c writes it */
 	uint8_t nfirst;
@@ -126,7 +129,8 @@ static inline bool conn_is_open(const struct conn *c)
 static inline void conn_waits(struct conn *c)
 {
 	list_remove(&c->waiting_link);
-	list_push_back(&c->shared->waiting, &c->waiting_link);
+	list_push_back(c->reserved ? &c->shared->waiting_reserved : &c->shared->waiting,
+		       &c->waiting_link);
 	if (c->shared->full)
 		c->shared->room(c->shared);
 }

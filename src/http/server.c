@@ -41,6 +41,7 @@ struct server {
 	struct pool account_pool;
 	bool (*reserved)(void *arg, const struct addr *peer);
 	void *reserved_arg;
+	uint32_t reserved_open; /* connections on their places */
 	/* draining */
 	void (*drained)(void *arg); /* NULL once called */
 	void *drained_arg;
@@ -139,7 +140,7 @@ static void on_room(struct conn_shared *shared)
 {
 	struct server *s = CONTAINER_OF(shared, struct server, shared);
 	bool full = shared->stats.open >= shared->config.max_connections &&
-		    list_empty(&shared->waiting);
+		    list_empty(&shared->waiting) && list_empty(&shared->waiting_reserved);
 
 	if (shared->full == full)
 		return;
@@ -155,6 +156,7 @@ static void on_gone(struct conn *c)
 	list_remove(&c->link);
 	account_close(s, c->account);
 	s->shared.stats.open--;
+	s->reserved_open -= c->reserved;
 	on_room(c->shared);
 	if (s->drained && list_empty(&s->conns))
 		loop_later(s->shared.loop, &s->drain_check);
@@ -162,10 +164,12 @@ static void on_gone(struct conn *c)
 
 /* Who waits longest without a request in progress makes room, be it idle, silent or slow with its
  * head; false: nobody waits. */
-static bool evict(struct server *s)
+static bool evict(struct server *s, bool for_reserved)
 {
 	struct conn *c = LIST_FIRST(&s->shared.waiting, struct conn, waiting_link);
 
+	if (!c && for_reserved)
+		c = LIST_FIRST(&s->shared.waiting_reserved, struct conn, waiting_link);
 	if (!c)
 		return false;
 	s->shared.stats.evicted++;
@@ -173,17 +177,20 @@ static bool evict(struct server *s)
 	return true;
 }
 
-/* A tenth of the table is for reserved peers: a flood of others cannot starve them. */
-static bool has_place(struct server *s, const struct port *p, const struct addr *peer)
+/* A tenth of the table is for reserved peers: a flood of others cannot starve them, neither by taking
+ * those places nor by having them cleared. */
+static bool has_place(struct server *s, const struct port *p, const struct addr *peer,
+		      bool *reserved)
 {
-	uint32_t max = s->shared.config.max_connections;
+	uint32_t max = s->shared.config.max_connections, open = s->shared.stats.open;
 
-	if (s->shared.stats.open < max - max / 10)
+	*reserved = false;
+	if (open < max - max / 10)
 		return true;
-	if (s->shared.stats.open < max &&
-	    (p->is_unix || (s->reserved && s->reserved(s->reserved_arg, peer))))
+	*reserved = p->is_unix || (s->reserved && s->reserved(s->reserved_arg, peer));
+	if (open < max && (*reserved || open - s->reserved_open < max - max / 10))
 		return true;
-	return evict(s);
+	return evict(s, *reserved);
 }
 
 static bool is_local_user(int fd)
@@ -224,7 +231,7 @@ static void on_accept(void *arg, int take_fd, const struct addr *addr)
 		.local_user = p->is_unix && is_local_user(take_fd),
 		.listener = p->tag,
 	};
-	bool proxied = is_proxy(s, p, addr);
+	bool proxied = is_proxy(s, p, addr), reserved;
 	struct conn_account *a = NULL;
 	struct conn *c;
 
@@ -235,7 +242,7 @@ static void on_accept(void *arg, int take_fd, const struct addr *addr)
 		close(take_fd);
 		return;
 	}
-	if (!has_place(s, p, addr)) {
+	if (!has_place(s, p, addr, &reserved)) {
 		account_close(s, a);
 		s->shared.stats.refused_full++;
 		close(take_fd);
@@ -248,6 +255,8 @@ static void on_accept(void *arg, int take_fd, const struct addr *addr)
 		return;
 	}
 	c->account = a;
+	c->reserved = reserved;
+	s->reserved_open += reserved;
 	list_push_back(&s->conns, &c->link);
 	s->shared.stats.accepted++;
 	s->shared.stats.open++;
@@ -413,6 +422,7 @@ int server_create(struct server **out, struct loop *l, const struct server_confi
 	list_init(&s->ports);
 	list_init(&s->conns);
 	list_init(&s->shared.waiting);
+	list_init(&s->shared.waiting_reserved);
 	hash_key_random(&key);
 	map_init(&s->accounts, &key);
 	init_pools(s);

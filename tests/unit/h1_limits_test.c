@@ -345,6 +345,14 @@ static void test_reserved(void **state)
 	reserved = true;
 	fd[10] = rig_connect(&rig);
 	PUMP_UNTIL(rig.loop, server_stats(rig.server)->open == 9);
+	fd[0] = rig_connect(&rig);
+	PUMP_UNTIL(rig.loop, server_stats(rig.server)->open == 10);
+	/* That one waits now longer than some, but not for others' sake. */
+	reserved = false;
+	for (int i = 0; i < 10; i++)
+		close(rig_connect(&rig));
+	PUMP_UNTIL(rig.loop, server_stats(rig.server)->accepted == 23);
+	rig_expect_silence(&rig, fd[0]);
 	for (size_t i = 0; i < ARRAY_LEN(fd); i++)
 		close(fd[i]);
 	PUMP_UNTIL(rig.loop, server_stats(rig.server)->open == 0);
