@@ -30,6 +30,7 @@
 
 #define WORK_QUEUE_MAX 1000
 #define CONNECTIONS_MIN 16u
+#define LATE_TURN_MS 5000u
 #define DESCRIPTORS_OWN 100u	/* kept for ourselves */
 #define UPSTREAM_SPARE 64	/* connections: probes, and those that are just closing */
 #define KIND "control"		/* of our own records in the store */
@@ -439,6 +440,8 @@ static int open_domain(struct control *c, struct err *err)
 		.local_publish = local_publishes(o->docker_host),
 		.local_subnet = o->network_subnet,
 		.offline_after_ms = o->offline_after_s * 1000,
+		/* Less than what makes a node offline, however short that is. */
+		.late_turn_ms = MIN(LATE_TURN_MS, o->offline_after_s * 1000 / 4),
 		.drain_limit_ms = o->request_drain_s * 1000,
 	};
 	int rc;
