@@ -34,7 +34,9 @@ const char *node_status(const struct node *n)
 
 const char *node_health(const struct node *n)
 {
-	return n->offline ? "offline" : n->suspect ? "suspect" : "ok";
+	if (n->offline)
+		return "offline";
+	return n->suspect || (!n->docker_ok && n->last_heartbeat_wall_ms) ? "suspect" : "ok";
 }
 
 bool node_eligible(const struct node *n, const char **why)
@@ -374,11 +376,21 @@ static void note_docker(struct cluster *c, struct node *n, bool ok)
 	if (n->docker_ok == ok)
 		return;
 	n->docker_ok = ok;
-	if (ok)
+	if (ok) {
+		if (!n->suspect && !n->offline && n->link_state != LINK_LOST)
+			n->reason[0] = '\0';
 		liveness_room(c);
-	else
-		cluster_tell(c, "DockerLost", n->name,
-			     "the Docker engine of node %s does not answer", n->name);
+		return;
+	}
+	if (!*n->reason)
+		snprintf(n->reason, sizeof(n->reason), "its Docker engine does not answer");
+	cluster_tell(c, "DockerLost", n->name, "the Docker engine of node %s does not answer",
+		     n->name);
+	/* What needs the engine now might wait for minutes. */
+	LIST_FOR_EACH_SAFE(r, &n->replicas, struct replica, node_link) {
+		if (r->state == REPLICA_PLACED || r->state == REPLICA_STARTING)
+			rollout_replica_failed(c, r, true, "its Docker engine does not answer");
+	}
 }
 
 static bool has_more(const struct node_capacity *now, const struct node_capacity *before)

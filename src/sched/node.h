@@ -75,7 +75,7 @@ struct node {
 
 /* "active", "offline", "draining", "drained": the specification's status. */
 const char *node_status(const struct node *n);
-/* "ok", "suspect" or "offline"; the reason is n->reason. */
+/* "ok", "suspect" (its Docker engine does not answer, too) or "offline"; the reason is n->reason. */
 const char *node_health(const struct node *n);
 /* Whether new replicas may be placed there; else <why> (NULL is fine) says why not. */
 bool node_eligible(const struct node *n, const char **why);

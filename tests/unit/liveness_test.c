@@ -1,5 +1,8 @@
 /* The three signals about a node, and what each of them may do. */
 #include "check.h"
+
+#include <stdio.h>
+
 #include "sched_rig.h"
 
 static struct rig rig;
@@ -141,19 +144,226 @@ static void test_mass_failure_brakes(void **state)
 	CHECK_STR("other", rig_nodes(&rig, "other") + strlen(rig_nodes(&rig, "other")) - 1, "0");
 }
 
-static void test_agent_loss_moves_no_traffic(void **state)
+/* What nobody but the data path, or a person, may bring about. */
+static uint64_t moved(void)
 {
-	uint64_t failed = rig.effects[EFFECT_ENDPOINT_FAILED], out = rig.effects[EFFECT_ROUTE_OUT];
+	return rig.effects[EFFECT_ENDPOINT_FAILED] + rig.effects[EFFECT_ROUTE_OUT] +
+	       rig.effects[EFFECT_STOP] + rig.effects[EFFECT_REMOVE];
+}
+
+static void deploy_third(void)
+{
 	struct app_spec spec = rig_spec(3);
 
-	(void)state;
-	rig_do(&rig, (struct cluster_event){ EVENT_AGENT_LOST, .agent = { one, "gone" } });
-	beat(two, false, NULL);
-	CHECK_INT("failed", rig.effects[EFFECT_ENDPOINT_FAILED], failed);
-	CHECK_INT("out", rig.effects[EFFECT_ROUTE_OUT], out);
-	CHECK_STR("status", node_status(cluster_node(rig.c, one)), "active");
 	rig_deploy(&rig, "third", &spec);
-	CHECK_STR("no placement there", rig_nodes(&rig, "third"), "0 0 0");
+}
+
+static void lose(int64_t id)
+{
+	rig_do(&rig, (struct cluster_event){ EVENT_AGENT_LOST, .agent = { id, "gone" } });
+}
+
+static void reach(int64_t id)
+{
+	rig_do(&rig, (struct cluster_event){ EVENT_AGENT_REACHABLE, .agent = { id, NULL } });
+}
+
+/* Letters: s the stream of worker-1 ends; c its calls fail in transport; d its beat says that the engine does not answer; a every
+ * agent is lost. */
+static const struct {
+	const char *name;
+	char how;
+	const char *third; /* where the app that is deployed then runs */
+	const char *health;
+} losses[] = {
+	{ "the stream", 's', "0 2 0", "ok" },
+	{ "a call", 'c', "0 2 0", "ok" },
+	{ "the engine", 'd', "0 2 0", "suspect" },
+	{ "every agent", 'a', "0 0 0", "ok" },
+};
+
+static void strike_agent(char how)
+{
+	switch (how) {
+	case 's': lose(one); break;
+	case 'c': rig.mute_node = one; break;
+	case 'd': beat(one, false, NULL); break;
+	default:
+		lose(one);
+		lose(two);
+		break;
+	}
+}
+
+static void test_agent_loss_moves_no_traffic(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(losses); i++) {
+		const char *name = losses[i].name;
+
+		teardown(NULL);
+		setup(NULL);
+		strike_agent(losses[i].how);
+		deploy_third();
+		CHECK_STR(name, rig_nodes(&rig, "third"), losses[i].third);
+		CHECK_INT(name, moved(), 0);
+		CHECK_STR(name, node_health(cluster_node(rig.c, one)), losses[i].health);
+		CHECK_STR(name, node_status(cluster_node(rig.c, one)), "active");
+		assert_true(*cluster_node(rig.c, one)->reason);
+		CHECK_INT(name, app_routed(cluster_app(rig.c, "hello")), 3);
+		rig.mute_node = -1;
+		beat(one, true, NULL);
+		reach(one);
+		reach(two);
+		CHECK_STR(name, cluster_node(rig.c, one)->reason, "");
+		CHECK_INT(name, node_eligible(cluster_node(rig.c, one), NULL), true);
+		CHECK_INT(name, app_routed(cluster_app(rig.c, "hello")), 3);
+		CHECK_STR(name, rig_nodes(&rig, "hello"), "0 1 2");
+	}
+}
+
+static void test_an_error_in_an_answer_is_no_signal(void **state)
+{
+	(void)state;
+	rig.image_fails = true;
+	deploy_third();
+	CHECK_INT("link", cluster_node(rig.c, one)->link_state, LINK_UP);
+	CHECK_INT("eligible", node_eligible(cluster_node(rig.c, one), NULL), true);
+	CHECK_STR("health", node_health(cluster_node(rig.c, one)), "ok");
+}
+
+/* Its agent lives and says so; what waits for the engine does not wait with it. */
+static void test_an_engine_that_freezes_amid_a_deploy(void **state)
+{
+	(void)state;
+	rig.frozen_node = one;
+	deploy_third();
+	CHECK_STR("waits", rig_nodes(&rig, "third"), "0 1 2");
+	CHECK_INT("not yet", cluster_app(rig.c, "third")->current != NULL, false);
+	beat(one, false, NULL);
+	CHECK_INT("done", cluster_app(rig.c, "third")->current != NULL, true);
+	CHECK_STR("elsewhere", rig_nodes(&rig, "third"), "0 2 0");
+	CHECK_INT("nobody else's traffic", moved(), 0);
+	CHECK_STR("health", node_health(cluster_node(rig.c, one)), "suspect");
+}
+
+static void test_a_suspect_node_gets_nothing(void **state)
+{
+	(void)state;
+	rig.gate_fails = true;
+	upstream("hello", 2, UPSTREAM_TIMEOUT);
+	upstream("other", 2, UPSTREAM_UNREACHABLE);
+	CHECK_STR("health", node_health(cluster_node(rig.c, one)), "suspect");
+	rig.gate_fails = false;
+	deploy_third();
+	CHECK_STR("third", rig_nodes(&rig, "third"), "0 2 0");
+	CHECK_STR("nothing of the others is replaced", rig_nodes(&rig, "hello"), "0 1 2");
+}
+
+/* Beats of worker-1: . plain, d the engine does not answer, i with an inventory that lacks its containers, h with a hash that is not
+ * known, b after another boot: the one after which its containers are looked at. */
+static const char *const beats[] = { ".", "...", "d.", "dd", "h", "hi.", "i", "ib", "bb", "bdhi." };
+
+static void test_a_heartbeat_alone_restarts_nothing(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(beats); i++) {
+		uint64_t created;
+
+		teardown(NULL);
+		setup(NULL);
+		beat(one, true, "boot-0");
+		created = rig.effects[EFFECT_CREATE];
+		for (const char *p = beats[i]; *p; p++) {
+			struct event_heartbeat e = { .reply = 1,
+						     .node_id = one,
+						     .docker_ok = *p != 'd',
+						     .boot_id = *p == 'b' ? "boot-1" : NULL,
+						     .has_inventory = *p == 'i',
+						     .inventory_hash = *p == 'h' ? "new" : NULL };
+
+			rig_do(&rig, (struct cluster_event){ EVENT_HEARTBEAT, .heartbeat = e });
+			rig_pass(&rig, 5000, false);
+		}
+		CHECK_INT(beats[i], rig.effects[EFFECT_CREATE], created);
+		CHECK_INT(beats[i], rig.effects[EFFECT_STOP] + rig.effects[EFFECT_REMOVE], 0);
+		CHECK_INT(beats[i], app_routed(cluster_app(rig.c, "hello")), 3);
+		CHECK_STR(beats[i], rig_nodes(&rig, "hello"), "0 1 2");
+	}
+}
+
+/* Nobody else could take what it ran: it is no surplus when it returns. */
+static void test_a_returned_copy_stays_when_short(void **state)
+{
+	const char *only = "worker-1";
+	struct app_spec spec = rig_spec(2);
+
+	(void)state;
+	spec.nodes = (struct strs){ &only, 1 };
+	rig_deploy(&rig, "third", &spec);
+	rig_pass(&rig, 50000, false);
+	beat(two, true, NULL);
+	rig_pass(&rig, 41000, false);
+	CHECK_STR("one", node_status(cluster_node(rig.c, one)), "offline");
+	assert_non_null(strstr(rig.events, "ReplicasShort"));
+	CHECK_INT("still in routing", app_routed(cluster_app(rig.c, "third")), 2);
+	beat(one, true, NULL);
+	CHECK_STR("its copies", rig_nodes(&rig, "third"), "1 1");
+	CHECK_INT("stops of what was replaced", rig.effects[EFFECT_STOP], 2);
+	CHECK_INT("routed", app_routed(cluster_app(rig.c, "third")), 2);
+}
+
+/* So many of so many workers fall silent at once; local counts with the cluster. */
+static const struct {
+	const char *name;
+	unsigned workers, silent;
+	bool braked;
+} brakes[] = {
+	{ "two of two", 2, 2, false },
+	{ "three of three", 3, 3, true },
+	{ "three of seven", 7, 3, true },
+	{ "three of eight, a third", 8, 3, false },
+	{ "four of eight", 8, 4, true },
+};
+
+static void test_brake_threshold(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(brakes); i++) {
+		int64_t ids[8];
+		char name[16];
+
+		rig_fini(&rig);
+		rig_init(&rig);
+		for (unsigned w = 0; w < brakes[i].workers; w++) {
+			snprintf(name, sizeof(name), "worker-%u", w);
+			ids[w] = rig_join(&rig, name, NULL);
+		}
+		rig_pass(&rig, 60000, false);
+		for (unsigned w = brakes[i].silent; w < brakes[i].workers; w++)
+			beat(ids[w], true, NULL);
+		rig_pass(&rig, 40000, false);
+		CHECK_INT(brakes[i].name, cluster_braked(rig.c), brakes[i].braked);
+	}
+}
+
+static void test_a_person_releases_the_brake(void **state)
+{
+	struct cluster_event release = { EVENT_BRAKE_RELEASE, .command = { 7 } };
+
+	(void)state;
+	rig_join(&rig, "worker-3", NULL);
+	rig_do(&rig, release);
+	assert_non_null(strstr(rig.text, "Nothing was held back"));
+	rig_pass(&rig, 95000, false);
+	assert_true(cluster_braked(rig.c));
+	assert_in_range(cluster_brake_ms(rig.c, rig.now.mono_ms), 590000, 600000);
+	CHECK_STR("held back", rig_nodes(&rig, "hello"), "0 1 2");
+	rig_do(&rig, release);
+	CHECK_INT("reply", rig.reply.kind, REPLY_OK);
+	assert_false(cluster_braked(rig.c));
+	CHECK_INT("no time left", cluster_brake_ms(rig.c, rig.now.mono_ms), 0);
+	CHECK_STR("now", rig_nodes(&rig, "hello"), "0 1 2 0 0");
 }
 
 static void test_refusal_takes_out_one_endpoint(void **state)
@@ -290,6 +500,20 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_late_turn_shifts_deadlines, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mass_failure_brakes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_agent_loss_moves_no_traffic, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_an_error_in_an_answer_is_no_signal, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_an_engine_that_freezes_amid_a_deploy, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_suspect_node_gets_nothing, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_heartbeat_alone_restarts_nothing, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_returned_copy_stays_when_short, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_brake_threshold, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_person_releases_the_brake, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_refusal_takes_out_one_endpoint, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_suspicion, setup, teardown),

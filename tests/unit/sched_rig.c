@@ -98,12 +98,27 @@ static void take_reply(struct rig *r, const struct effect_reply *reply)
 	snprintf(r->id, sizeof(r->id), "%s", reply->id);
 }
 
+static bool is_frozen(const struct rig *r, const struct effect *e)
+{
+	switch (e->type) {
+	case EFFECT_IMAGE_ENSURE: return e->image.node_id == r->frozen_node;
+	case EFFECT_CREATE: return e->create.node_id == r->frozen_node;
+	case EFFECT_INSPECT:
+	case EFFECT_LOG_TAIL:
+	case EFFECT_STOP:
+	case EFFECT_REMOVE: return e->container.node_id == r->frozen_node;
+	default: return false;
+	}
+}
+
 static void answer(struct rig *r, const struct effect *e)
 {
 	const struct effect_container *ct = &e->container;
 	struct cluster_event out = { 0 };
 
 	r->effects[e->type]++;
+	if (is_frozen(r, e))
+		return;
 	r->suspected += e->type == EFFECT_ENDPOINT_FAILED && e->route.suspect;
 	switch (e->type) {
 	case EFFECT_IMAGE_ENSURE:
@@ -194,7 +209,7 @@ void rig_init(struct rig *r)
 	memset(r, 0, sizeof(*r));
 	r->config.cluster_id = "t";
 	r->now = (struct cluster_now){ 1000, 1700000000000 };
-	r->mute_node = -1;
+	r->mute_node = r->frozen_node = -1;
 	strcpy(r->started_at, "then");
 	begin(r);
 	start(r);

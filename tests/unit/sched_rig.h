@@ -23,7 +23,8 @@ struct rig {
 	bool gate_fails, create_fails, image_fails, hold_drains, hold_gates;
 	uint32_t addresses_taken; /* so many containers find their address taken */
 	char started_at[16]; /* what containers that are looked at say of themselves */
-	int64_t mute_node;	  /* its calls get no answer; -1: none */
+	int64_t mute_node;	  /* its calls fail in transport; -1: none */
+	int64_t frozen_node;	  /* its calls are never answered; -1: none */
 	uint64_t effects[EFFECT_TYPES];
 	uint64_t suspected; /* endpoints of suspect nodes among those that failed */
 	char events[4096]; /* types of people's events, each followed by a space */
