@@ -11,6 +11,7 @@ struct deploy_op {
 	struct link_op op;
 	link_deploy_fn *done;
 	char *name, *spec_hash;
+	char *volumes; /* the filter for containers that have one of its volumes, or NULL */
 	struct buf body;
 	uint16_t container_port;	/* the one the answer is about */
 	bool created; /* by this very call: taken away again when it does not start */
@@ -33,6 +34,7 @@ static void deploy_fini(struct link_op *op)
 
 	free(d->name);
 	free(d->spec_hash);
+	free(d->volumes);
 	buf_fini(&d->body);
 }
 
@@ -194,6 +196,97 @@ static void on_created(void *arg, const struct docker_result *res)
 
 static const struct docker_ops create_ops = { .done = on_created };
 
+static void deploy_create(struct deploy_op *d)
+{
+	op_call(&d->op, &create_ops,
+		&(struct docker_request){
+			.method = "POST", .body = buf_slice(&d->body), .idle_timeout_ms = 60000 },
+		"/containers/create?name=%s", d->name);
+	/* It may hold secrets; the call has its own copy now. */
+	buf_fini(&d->body);
+}
+
+/* ---- volumes: one container at a time has one ---- */
+
+static void volume_taken(struct deploy_op *d, const char *by)
+{
+	char text[320];
+
+	snprintf(text, sizeof(text), "a volume of %.64s is in use by container %.128s", d->name, by);
+	op_finish(&d->op, &(struct link_result){ .rc = -EBUSY, .error = text });
+}
+
+/* Another deploy that is on its way to one of them. */
+static const struct deploy_op *rival(const struct deploy_op *d)
+{
+	LIST_FOR_EACH(op, &d->op.engine->ops, struct link_op, link) {
+		const struct deploy_op *o = (const struct deploy_op *)op;
+
+		if (op->kind == &deploy_kind && op != &d->op && o->volumes && !strcmp(o->volumes, d->volumes))
+			return o;
+	}
+	return NULL;
+}
+
+static void on_owners(void *arg, const struct docker_result *res)
+{
+	struct deploy_op *d = arg;
+	const char *owner = NULL;
+	struct json *list = NULL;
+
+	d->op.call = NULL;
+	if (res->rc) {
+		op_fail(&d->op, res);
+		return;
+	}
+	if (json_parse(&list, res->body, NULL)) {
+		op_finish(&d->op, &(struct link_result){ .rc = -EIO, .error = "the engine listed no containers" });
+		return;
+	}
+	for (size_t i = 0; !owner && i < json_len(list); i++) {
+		const char *name = json_cstr(json_at(json_get(json_at(list, i), "Names"), 0), "/?");
+
+		if (strcmp(name + 1, d->name) != 0)
+			owner = name + 1;
+	}
+	if (owner)
+		volume_taken(d, owner);
+	else
+		deploy_create(d);
+	json_free(list);
+}
+
+static const struct docker_ops owners_ops = { .done = on_owners };
+
+static char *volume_filter(const struct wire_deploy *req)
+{
+	static const char *const states[] = { "running", "restarting", "paused" };
+	struct json_out o;
+	struct buf text;
+	size_t n = 0;
+	char *escaped;
+
+	buf_init(&text, 0);
+	json_out_init(&o, &text);
+	json_obj(&o, NULL);
+	json_arr(&o, "volume");
+	for (size_t i = 0; i < req->nmounts; i++) {
+		if (strcmp(req->mounts[i].type, "volume") != 0)
+			continue;
+		json_put_str(&o, NULL, req->mounts[i].source);
+		n++;
+	}
+	json_arr_end(&o);
+	json_arr(&o, "status");
+	for (size_t i = 0; i < ARRAY_LEN(states); i++)
+		json_put_str(&o, NULL, states[i]);
+	json_arr_end(&o);
+	json_obj_end(&o);
+	escaped = n ? op_escape(text.data) : NULL;
+	buf_fini(&text);
+	return escaped;
+}
+
 struct link_op *engine_deploy(struct link *l, const struct wire_deploy *req, link_deploy_fn *done,
 			      void *arg)
 {
@@ -214,11 +307,15 @@ struct link_op *engine_deploy(struct link *l, const struct wire_deploy *req, lin
 		op_refuse(&d->op, -EINVAL, "the description of the container is too large");
 		return &d->op;
 	}
-	op_call(&d->op, &create_ops,
-		&(struct docker_request){
-			.method = "POST", .body = buf_slice(&d->body), .idle_timeout_ms = 60000 },
-		"/containers/create?name=%s", d->name);
-	/* It may hold secrets; the call has its own copy now. */
-	buf_fini(&d->body);
+	d->volumes = volume_filter(req);
+	/* Other clients know what they do. */
+	if (!d->volumes || !d->spec_hash)
+		deploy_create(d);
+	else if (rival(d))
+		op_refuse(&d->op, -EBUSY, "a volume of %.64s is in use by container %.64s", d->name,
+			  rival(d)->name);
+	else
+		op_call(&d->op, &owners_ops, &(struct docker_request){ .method = "GET" },
+			"/containers/json?filters=%s", d->volumes);
 	return &d->op;
 }

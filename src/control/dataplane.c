@@ -14,6 +14,7 @@ struct route_app {
 	struct upstream *upstream;
 	struct pairs policy;		/* what its upstream has */
 	char *check_host;		/* and for its health checks */
+	uint32_t hold_ms;		/* and how long its requests wait, 0: as ever */
 	uint32_t hosts;			/* that lead here */
 	bool paused;
 	bool pause_named; /* since dataplane_resync_begin() */
@@ -84,7 +85,7 @@ static void place_free(struct place *p)
 
 /* <host>: for health checks. */
 static void set_policy(struct upstream *u, struct pairs *now, const struct pairs *policy,
-		       const char *host, bool hold)
+		       const char *host, bool hold, uint32_t hold_ms)
 {
 	struct upstream_policy p;
 	struct err err;
@@ -95,6 +96,7 @@ static void set_policy(struct upstream *u, struct pairs *now, const struct pairs
 		p.broken = p.filters = true;
 	}
 	p.hold = hold;
+	p.hold_ms = hold_ms;
 	if (host && *host != '*')
 		p.health_host = xstrdup(host);
 	upstream_set_policy(u, &p);
@@ -133,9 +135,11 @@ void dataplane_app_policy(struct dataplane *d, const struct effect_policy *e)
 {
 	struct route_app *a = app_get(d, e->app);
 
-	if (pairs_eq(&a->policy, &e->policy) && a->check_host && strcmp(a->check_host, e->host) == 0)
+	if (pairs_eq(&a->policy, &e->policy) && a->check_host && strcmp(a->check_host, e->host) == 0 &&
+	    a->hold_ms == e->hold_ms)
 		return;
-	set_policy(a->upstream, &a->policy, &e->policy, e->host, true);
+	set_policy(a->upstream, &a->policy, &e->policy, e->host, true, e->hold_ms);
+	a->hold_ms = e->hold_ms;
 	free(a->check_host);
 	a->check_host = xstrdup(e->host);
 }
@@ -257,6 +261,7 @@ void dataplane_route_in(struct dataplane *d, const struct effect_route *r)
 
 	if (p) {
 		p->named = true;
+		endpoint_set_weight(p->endpoint, MAX(r->weight, 1u));
 		return;
 	}
 	if (addr_make(&at, slice_str(r->endpoint.ip), r->endpoint.port, &err)) {
@@ -283,6 +288,7 @@ void dataplane_route_in(struct dataplane *d, const struct effect_route *r)
 	identity = xasprintf("%s@%s", p->container_id, p->started_at);
 	p->endpoint = endpoint_add(a->upstream, &at, identity, (uint64_t)(uintptr_t)p);
 	free(identity);
+	endpoint_set_weight(p->endpoint, MAX(r->weight, 1u));
 	list_push_back(&a->endpoints, &p->link);
 }
 
@@ -548,7 +554,7 @@ void dataplane_host_static(struct dataplane *d, const struct effect_host *e)
 	h->named = true;
 	/* The policy first: what is new begins with it. */
 	if (!pairs_eq(&h->policy, &e->policy))
-		set_policy(h->fixed, &h->policy, &e->policy, e->host, false);
+		set_policy(h->fixed, &h->policy, &e->policy, e->host, false, 0);
 	if (h->targets && strcmp(h->targets, targets) == 0) {
 		free(targets);
 		return;

@@ -181,6 +181,8 @@ static enum rpc_outcome outcome_of(const struct link_result *res)
 		return RPC_NOT_FOUND;
 	case -EEXIST:
 		return RPC_CONFLICT;
+	case -EBUSY:
+		return RPC_BUSY;
 	case -EADDRINUSE:
 		return RPC_ADDRESS_TAKEN;
 	case -ECOMM:
@@ -388,6 +390,26 @@ static void on_log_done(void *arg, const struct link_result *res)
 	job_end(j, &e);
 }
 
+/* Volumes are the app's own in the whole engine: "<cluster>-<app>.<name>". */
+static void fill_mounts(struct wire_deploy *d, const struct effect_create *e)
+{
+	size_t prefix = strlen(e->name);
+
+	/* The container's name without its number. */
+	while (prefix && e->name[--prefix] != '-')
+		;
+	d->mounts = xcalloc(e->volumes.n + 1, sizeof(*d->mounts));
+	for (; d->nmounts < e->volumes.n; d->nmounts++) {
+		const struct pair *v = &e->volumes.items[d->nmounts];
+
+		d->mounts[d->nmounts] = (struct wire_mount){
+			.type = (char *)"volume",
+			.source = xasprintf("%.*s.%s", (int)prefix, e->name, v->key),
+			.target = (char *)v->value,
+		};
+	}
+}
+
 static void run_create(struct job *j, const struct effect_create *e)
 {
 	struct control *c = j->fx->control;
@@ -397,7 +419,7 @@ static void run_create(struct job *j, const struct effect_create *e)
 		.container_name = (char *)e->name,
 		.env = e->env,
 		.labels = e->labels,
-		.restart_policy = WIRE_RESTART_UNLESS_STOPPED,
+		.restart_policy = e->once ? WIRE_RESTART_NEVER : WIRE_RESTART_UNLESS_STOPPED,
 		.cpu_limit = e->cpu_millis / 1000.0,
 		.memory_limit_mb = (e->memory_bytes + (1u << 20) - 1) >> 20,
 		.gpus = e->cards,
@@ -407,6 +429,7 @@ static void run_create(struct job *j, const struct effect_create *e)
 	};
 	char **command = NULL;
 
+	fill_mounts(&d, e);
 	if (e->static_ip) {
 		d.network_name = c->network_name;
 		d.static_ip = (char *)e->static_ip;
@@ -423,6 +446,9 @@ static void run_create(struct job *j, const struct effect_create *e)
 	}
 	j->op = j->via->ops->deploy(j->via, &d, on_deployed, j);
 	free(command);
+	for (size_t i = 0; i < d.nmounts; i++)
+		free(d.mounts[i].source);
+	free(d.mounts);
 }
 
 /* ---- images ---- */

@@ -256,6 +256,8 @@ void upstream_weigh(struct upstream *u, struct endpoint *e, uint32_t weight)
 {
 	bool is_in = endpoint_is_in(e);
 
+	if (e->weight == weight)
+		return;
 	if (e->choice_at != CHOICE_NOWHERE)
 		choice_take(&u->choice, e);
 	if (is_in)

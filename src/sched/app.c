@@ -11,15 +11,17 @@
 #include "sched/state.h"
 
 static const char *const app_members[] = { "name",	 "deleted", "next_release", "next_replica",
-					   "created_ms", "paused",  "locked",	    NULL };
+					   "created_ms", "paused",  "locked",
+					   "volume_node", NULL };
 static const char *const release_members[] = {
 	"app",	 "release", "state",	"spec",	  "image_id",	"reason",
-	"cause", "by",	    "cursor",	"created_ms", "ended_ms", NULL,
+	"cause", "by",	    "cursor",	"created_ms", "ended_ms", "canary",
+	"old_ends", "hook_done", NULL,
 };
 static const char *const states[] = {
 	[RELEASE_ROLLING] = "rolling",	     [RELEASE_ACTIVE] = "active",
 	[RELEASE_RETIRED] = "retired",	     [RELEASE_FAILED] = "failed",
-	[RELEASE_SUPERSEDED] = "superseded",
+	[RELEASE_SUPERSEDED] = "superseded", [RELEASE_ABORTED] = "aborted",
 };
 
 uint32_t app_routed(const struct app *a)
@@ -107,6 +109,7 @@ struct app *app_create(struct cluster *c, const char *name)
 	list_init(&a->replicas);
 	a->next_release = 1;
 	a->next_replica = 1;
+	a->volume_node = -1;
 	a->created_wall_ms = c->now.wall_ms;
 	a->timer.kind = TIMER_APP;
 	a->rollout_timer.kind = TIMER_ROLLOUT;
@@ -157,6 +160,7 @@ void app_save(struct cluster *c, struct app *a)
 	json_put_int(&o, "created_ms", (int64_t)a->created_wall_ms);
 	note_save(&a->paused, &o, "paused");
 	note_save(&a->locked, &o, "locked");
+	json_put_int(&o, "volume_node", a->volume_node);
 	record_close(c, &o, "app", a->name, a->extra, app_members);
 }
 
@@ -178,6 +182,7 @@ int app_load(struct cluster *c, struct json **doc, struct err *err)
 		rc = record_u32(&a->next_replica, *doc, "next_replica", UINT32_MAX - 1, err);
 	if (!rc)
 		rc = record_u64(&a->created_wall_ms, *doc, "created_ms", INT64_MAX, err);
+	a->volume_node = json_int(json_get(*doc, "volume_node"), -1);
 	if (!rc)
 		rc = note_load(&a->paused, *doc, "paused", err);
 	if (!rc)
@@ -300,6 +305,9 @@ void release_save(struct cluster *c, struct release *rel)
 	json_put_int(&o, "cursor", rel->cursor);
 	json_put_int(&o, "created_ms", (int64_t)rel->created_wall_ms);
 	json_put_int(&o, "ended_ms", (int64_t)rel->ended_wall_ms);
+	json_put_int(&o, "canary", rel->canary);
+	json_put_bool(&o, "old_ends", rel->old_ends);
+	json_put_bool(&o, "hook_done", rel->hook_done);
 	record_close(c, &o, "release", key, rel->extra, release_members);
 }
 
@@ -339,6 +347,12 @@ static int load_rest(struct release *rel, const struct json *doc, struct err *er
 		rc = record_u64(&rel->created_wall_ms, doc, "created_ms", INT64_MAX, err);
 	if (!rc)
 		rc = record_u64(&rel->ended_wall_ms, doc, "ended_ms", INT64_MAX, err);
+	if (!rc)
+		rc = record_u32(&rel->canary, doc, "canary", CANARY_MAX, err);
+	if (!rc)
+		rc = record_bool(&rel->old_ends, doc, "old_ends", err);
+	if (!rc)
+		rc = record_bool(&rel->hook_done, doc, "hook_done", err);
 	rel->cursor = json_int(json_get(doc, "cursor"), -1);
 	return rc;
 }

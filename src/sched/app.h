@@ -8,6 +8,7 @@
 
 #define APP_NAME_MAX 50u
 #define APP_RELEASES_KEPT 10u  /* besides the current one */
+#define CANARY_MAX 99u	       /* percent */
 #define RELEASE_FAILURES_KEPT 10u /* containers whose last lines are kept with a release */
 #define FAILURE_TEXT_MAX 16384u	  /* bytes of them */
 
@@ -17,6 +18,7 @@ enum release_state {
 	RELEASE_RETIRED,    /* carried it once */
 	RELEASE_FAILED,	    /* never did; the reason and the last log lines are kept */
 	RELEASE_SUPERSEDED, /* a newer deploy came before it was done */
+	RELEASE_ABORTED,    /* somebody ended its rollout */
 };
 
 /* A container that failed, and what it said last. */
@@ -47,6 +49,9 @@ struct release {
 	uint32_t failures_n;
 	int64_t cursor; /* round-robin: the last node used; -1: none */
 	uint64_t created_wall_ms, ended_wall_ms; /* ended: became active, or failed */
+	uint32_t canary; /* percent of the requests that it gets until it is promoted; 0: it takes over */
+	bool old_ends;	 /* stop-first: the release before goes, and is not kept at strength any more */
+	bool hook_done;	 /* its pre-deploy command ended well, or it has none */
 	struct replica *resolver;		 /* whose image call will tell image_id, or NULL */
 	uint32_t
 		replaced_n; /* replicas placed again because their node failed during the rollout */
@@ -89,6 +94,9 @@ struct replica {
 	uint64_t created_wall_ms, ended_wall_ms;
 	char *reason; /* why it failed, restarts or goes; "" when fine */
 
+	bool hook;	    /* runs the release's pre-deploy command, once; no replica of the app */
+	bool has_image;	    /* its node does */
+	uint32_t weight;    /* its share of the requests among the app's endpoints */
 	bool routed;	    /* its endpoint is in: requests may be sent there */
 	bool away;	    /* its node is offline and it counts as missing */
 	bool returned;	    /* was away: first to go when there are too many */
@@ -144,6 +152,7 @@ struct app {
 	uint64_t created_wall_ms;
 	struct app_note paused; /* its requests are held */
 	struct app_note locked; /* no release is begun */
+	int64_t volume_node; /* where its volumes are; -1: it never had one */
 	bool short_told;	    /* people know that it lacks replicas */
 	uint32_t retries;	    /* failed replacements in a row */
 	struct timer timer;	    /* until then no failed replica is replaced */

@@ -14,6 +14,8 @@
 
 #include "sched/event.h"
 
+#define ENDPOINT_WEIGHT_MAX 1000u
+
 struct record {
 	const char *kind; /* static */
 	struct slice key;
@@ -85,6 +87,8 @@ struct effect_create {
 	uint64_t memory_bytes; /* 0: no limit */
 	uint64_t cards;	       /* bit i: graphics card i of the node */
 	uint32_t stop_grace_s;
+	struct pairs volumes; /* of the app: name → path */
+	bool once;	      /* it is not started again when it ends */
 };
 
 /* EFFECT_INSPECT, EFFECT_LOG_TAIL, EFFECT_STOP, EFFECT_REMOVE */
@@ -115,6 +119,8 @@ struct effect_probe {
 struct effect_route {
 	struct endpoint_at endpoint;
 	const char *reason; /* why it goes out, or NULL */
+	uint32_t weight;    /* EFFECT_ROUTE_IN: its share among the app's endpoints, 1 to
+			     * ENDPOINT_WEIGHT_MAX; another one changes the share of one that is in */
 	bool suspect; /* EFFECT_ENDPOINT_FAILED: its node does not answer either, so that requests
 		       * that wait for it go elsewhere if they may; also when it is out already */
 };
@@ -131,6 +137,7 @@ struct effect_policy {
 	const char *app;
 	const char *host; /* a name that leads there, for the Host field of health checks */
 	struct pairs policy;
+	uint32_t hold_ms; /* how long a request waits when no endpoint is in; 0: as ever */
 };
 
 struct effect_pause {

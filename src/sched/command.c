@@ -99,6 +99,11 @@ void app_scale(struct cluster *c, const struct event_app *e)
 			      "app %s has no release that runs: deploy one", a->name);
 		return;
 	}
+	if (e->n > 1 && (rel->spec.volumes.n || (a->rolling && a->rolling->spec.volumes.n))) {
+		cluster_reply(c, e->reply, REPLY_CONFLICT, "One Replica",
+			      "app %s has a volume, which one replica at a time may have", a->name);
+		return;
+	}
 	was = rel->spec.replicas;
 	if (!has_room(c, a, rel, e->n, e->reply))
 		return;
@@ -183,11 +188,12 @@ static void again(struct cluster *c, const struct event_app *e, const struct app
 
 	snprintf(cause, sizeof(cause), "%s release %" PRIu32, what, rel->n);
 	spec_copy(&spec, &rel->spec);
-	if (a->current)
+	if (a->current && !spec.volumes.n)
 		spec.replicas = a->current->spec.replicas;
 	ask.spec = &spec;
 	ask.image_id = image_id;
 	ask.cause = cause;
+	ask.no_hook = true; /* it ran, then */
 	rollout_begin(c, &ask);
 	spec_fini(&spec);
 	free(image_id);

@@ -26,6 +26,8 @@ enum event_type {
 	EVENT_BRAKE_RELEASE, /* a person says that the mass failure is real: re-place now */
 	/* apps */
 	EVENT_DEPLOY,
+	EVENT_PROMOTE, /* the canary takes over */
+	EVENT_ABORT,   /* the rollout under way ends, a canary or not */
 	EVENT_APP_DELETE,
 	EVENT_SCALE, /* another number of replicas, in place */
 	EVENT_RESTART,	/* the current release once more, in new containers */
@@ -76,6 +78,7 @@ enum rpc_outcome {
 	RPC_NOT_FOUND,	   /* the container or image is not there */
 	RPC_CONFLICT,	   /* the name exists with another spec hash */
 	RPC_ADDRESS_TAKEN, /* somebody else on the node has the port or address */
+	RPC_BUSY,	   /* nothing was done: another container has the volume still. Later */
 };
 
 enum container_state {
@@ -207,6 +210,13 @@ struct event_deploy {
 	const char *image_id; /* what the image reference means now; NULL: not known */
 	const char *keep_image_id; /* the new release has this image, whatever the reference means; NULL, "": none */
 	const char *by;		   /* who asks, for people; NULL: not told */
+	uint32_t canary;      /* percent of the requests that it gets until it is promoted; 0: it takes over */
+};
+
+/* EVENT_PROMOTE and EVENT_ABORT */
+struct event_rollout {
+	uint64_t reply;
+	const char *app;
 };
 
 struct event_app_delete {
@@ -327,6 +337,7 @@ struct cluster_event {
 		struct event_rebalance rebalance;
 		struct event_command command;
 		struct event_deploy deploy;
+		struct event_rollout rollout;
 		struct event_app_delete app_delete;
 		struct event_app app;
 		struct event_result result; /* EVENT_STOP_DONE, EVENT_REMOVE_DONE */

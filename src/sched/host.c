@@ -5,6 +5,8 @@
 #include "base/target.h"
 #include "sched/state.h"
 
+#define HOLD_SLACK_MS 30000u
+
 #define TARGETS_MAX 64u
 
 static const char *const static_members[] = { "host", "targets", "policy", "created_ms", NULL };
@@ -134,6 +136,22 @@ void host_settle(struct cluster *c, struct app *a, const struct app_spec *s)
 	}
 }
 
+/* A release that starts when the one before has ended: as long as that may take. */
+static uint32_t hold_ms(const struct cluster *c, const struct app *a)
+{
+	uint32_t longest_ms = 0;
+
+	for (const struct release *rel = a->current;; rel = a->rolling) {
+		const struct app_spec *s = rel ? &rel->spec : NULL;
+		uint32_t health_ms = s && s->health_limit_ms ? s->health_limit_ms : c->config.health_limit_ms;
+
+		if (s && spec_is_stop_first(s))
+			longest_ms = MAX(longest_ms, health_ms + HOLD_SLACK_MS);
+		if (rel == a->rolling)
+			return longest_ms;
+	}
+}
+
 void host_policy(struct cluster *c, const struct app *a)
 {
 	const struct app_spec *s = &a->current->spec;
@@ -147,6 +165,7 @@ void host_policy(struct cluster *c, const struct app *a)
 	e->policy.host = batch_printf(c->batch, "%.*s", (int)strcspn(s->domains.items[0], "/"),
 				      s->domains.items[0]);
 	batch_pairs(c->batch, &e->policy.policy, &s->policy);
+	e->policy.hold_ms = hold_ms(c, a);
 }
 
 void host_publish(struct cluster *c, struct app *a, bool all)

@@ -70,8 +70,11 @@ int move_blocked(const struct cluster *c, const struct replica *r, struct err *e
 				     .without = r,
 				     .n = 1,
 				     .cursor = r->release->cursor };
-	struct placement plan;
-	int rc = placement_plan(c, &ask, &plan, err);
+	struct placement plan = { 0 };
+	int rc = rollout_place_ask(c, r->app, &ask, err);
+
+	if (!rc)
+		rc = placement_plan(c, &ask, &plan, err);
 
 	placement_fini(&plan);
 	return rc;

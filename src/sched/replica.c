@@ -66,6 +66,7 @@ struct replica *replica_create(struct cluster *c, struct app *a, struct release 
 	r->release_n = rel ? rel->n : 0;
 	r->node = n;
 	r->n = number;
+	r->weight = 1;
 	r->name = xasprintf("%s-%s-%" PRIu32, c->config.cluster_id, a->name, number);
 	r->container_id = xstrdup("");
 	r->started_at = xstrdup("");
@@ -152,6 +153,7 @@ void replica_set_state(struct cluster *c, struct replica *r, enum replica_state 
 		promise_break(r);
 		liveness_room(c);
 		r->ended_wall_ms = c->now.wall_ms;
+		cluster_touch(c, r->app); /* somebody may wait for that */
 		replica_rest(c, r);
 		drain_settle(c, r->node);
 	}
@@ -213,6 +215,7 @@ static struct effect *route(struct cluster *c, struct replica *r, enum effect_ty
 	e = batch_effect(c->batch, type);
 	replica_endpoint(c->batch, &e->route.endpoint, r);
 	e->route.reason = batch_str(c->batch, reason);
+	e->route.weight = r->weight;
 	return e;
 }
 
@@ -224,6 +227,15 @@ void replica_ready(struct cluster *c, struct replica *r)
 	}
 	r->routed = true;
 	route(c, r, EFFECT_ROUTE_IN, NULL);
+}
+
+void replica_weigh(struct cluster *c, struct replica *r, uint32_t weight)
+{
+	if (r->weight == weight)
+		return;
+	r->weight = weight;
+	if (r->routed)
+		route(c, r, EFFECT_ROUTE_IN, NULL);
 }
 
 static void take_out(struct cluster *c, struct replica *r, const char *reason, bool suspect)
@@ -277,7 +289,7 @@ void replica_verify(struct cluster *c, struct replica *r)
 static bool sibling_asked(const struct replica *r)
 {
 	LIST_FOR_EACH(o, &r->node->replicas, struct replica, node_link) {
-		if (o != r && o->release == r->release && o->await == AWAIT_IMAGE)
+		if (o != r && o->release == r->release && o->await == AWAIT_IMAGE && !o->hook)
 			return true;
 	}
 	return false;
@@ -286,6 +298,13 @@ static bool sibling_asked(const struct replica *r)
 /* One call per node and release tells about the image; the first of all resolves what the reference means. */
 static void drive_placed(struct cluster *c, struct replica *r)
 {
+	if (r->has_image) {
+		if (!rollout_may_start(r))
+			return;
+		replica_set_state(c, r, REPLICA_STARTING);
+		replica_call_create(c, r);
+		return;
+	}
 	if (!*r->release->image_id) {
 		if (r->release->resolver)
 			return;
@@ -318,6 +337,12 @@ void replica_drive(struct cluster *c, struct replica *r)
 {
 	if (r->await != AWAIT_NONE || !node_callable(r->node))
 		return;
+	if (r->hook && r->verify && r->state <= REPLICA_STARTING) {
+		/* It may have run: no second time. */
+		r->verify = false;
+		replica_call(c, r, EFFECT_INSPECT, AWAIT_INSPECT, VERIFY_LIMIT_MS);
+		return;
+	}
 	switch (r->state) {
 	case REPLICA_PLACED: drive_placed(c, r); break;
 	case REPLICA_STARTING: replica_call_create(c, r); break;

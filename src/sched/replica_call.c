@@ -111,6 +111,10 @@ static void fill_hash(struct cluster *c, struct effect_create *e, struct replica
 	json_put_int(&o, "container_port", e->container_port);
 	json_put_int(&o, "cpu_millis", e->cpu_millis);
 	json_put_int(&o, "memory_bytes", (int64_t)e->memory_bytes);
+	if (e->volumes.n)
+		pairs_put(&e->volumes, &o, "volumes");
+	if (e->once)
+		json_put_bool(&o, "once", true);
 	if (e->cards)
 		json_put_int(&o, "cards", (int64_t)e->cards);
 	json_obj_end(&o);
@@ -128,8 +132,17 @@ void replica_call_create(struct cluster *c, struct replica *r)
 	e.name = batch_str(c->batch, r->name);
 	e.image = batch_str(c->batch, s->image);
 	e.image_id = batch_str(c->batch, r->release->image_id);
-	batch_strs(c->batch, &e.command, &s->command);
-	e.container_port = s->port;
+	batch_strs(c->batch, &e.command, r->hook ? &s->pre_deploy : &s->command);
+	e.once = r->hook;
+	if (!r->hook) {
+		e.container_port = s->port;
+		batch_pairs(c->batch, &e.volumes, &s->volumes);
+	}
+	/* From now on they may be there. */
+	if (e.volumes.n && r->app->volume_node != r->node->id) {
+		r->app->volume_node = r->node->id;
+		app_dirty(c, r->app);
+	}
 	e.cpu_millis = s->cpu_millis;
 	e.memory_bytes = s->memory_bytes;
 	e.cards = r->cards;

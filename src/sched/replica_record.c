@@ -13,7 +13,7 @@ static const char *const members[] = {
 	"failed",     "foreign",    "away",	    "created_ms",   "ended_ms",	  "exit_code",
 	"oom_killed", "cpu_millis", "memory_bytes", "disk_bytes",	  "gpus",	"cards",
 	"score",      "placed",	    "leaving",	    "restarts",
-	"degraded",   NULL,
+	"degraded",   "hook",	    NULL,
 };
 static const char *const phases[] = {
 	[PHASE_PLACED] = "placed",
@@ -60,6 +60,7 @@ void replica_save(struct cluster *c, struct replica *r)
 	json_put_bool(&o, "foreign", r->foreign);
 	json_put_bool(&o, "away", r->away);
 	json_put_bool(&o, "leaving", r->leaving);
+	json_put_bool(&o, "hook", r->hook);
 	json_put_int(&o, "created_ms", (int64_t)r->created_wall_ms);
 	json_put_int(&o, "ended_ms", (int64_t)r->ended_wall_ms);
 	json_put_int(&o, "exit_code", r->exit_code);
@@ -119,6 +120,8 @@ static int load_numbers(struct replica *r, const struct json *doc, struct err *e
 	if (!rc)
 		rc = record_bool(&r->leaving, doc, "leaving", err);
 	if (!rc)
+		rc = record_bool(&r->hook, doc, "hook", err);
+	if (!rc)
 		rc = record_bool(&r->oom_killed, doc, "oom_killed", err);
 	if (!rc)
 		rc = record_u32(&r->restarts, doc, "restarts", UINT32_MAX, err);
@@ -173,6 +176,7 @@ static int load_phase(struct replica *r, const struct json *doc, struct err *err
 	if (r->state == REPLICA_STOPPING && r->port && *r->container_id && !r->failed)
 		r->state = REPLICA_DRAINING;
 	r->maybe_created = true;
+	r->verify = r->hook && r->state == REPLICA_PLACED;
 	if (replica_is_live(r) && !r->release)
 		return err_say(err, -EINVAL, "its release is not there");
 	return 0;

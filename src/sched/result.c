@@ -57,10 +57,8 @@ static void image_there(struct cluster *c, struct replica *first)
 	LIST_FOR_EACH(r, &first->node->replicas, struct replica, node_link) {
 		if (r->release != first->release || r->state != REPLICA_PLACED)
 			continue;
-		if (r->await == AWAIT_NONE) {
-			replica_set_state(c, r, REPLICA_STARTING);
-			replica_drive(c, r);
-		}
+		r->has_image = true;
+		replica_drive(c, r);
 	}
 }
 
@@ -75,8 +73,8 @@ void result_image(struct cluster *c, const struct event_image_done *e)
 		if (!*r->release->image_id) {
 			text_replace(&r->release->image_id, e->image_id);
 			release_dirty(c, r->release);
-			cluster_touch(c, r->app);
 		}
+		cluster_touch(c, r->app);
 		image_there(c, r);
 		return;
 	}
@@ -130,8 +128,16 @@ void result_create(struct cluster *c, const struct event_container_done *e)
 		created_too_late(c, r, e);
 		return;
 	}
+	if (r->hook) {
+		rollout_hook_created(c, r, e);
+		return;
+	}
 	if (e->result.outcome == RPC_OK) {
 		created(c, r, &e->info);
+		return;
+	}
+	if (e->result.outcome == RPC_BUSY) {
+		retry(c, r);
 		return;
 	}
 	buf_init(&why, 1024);
@@ -167,6 +173,10 @@ void result_exited(struct cluster *c, struct replica *r, const struct container_
 {
 	char why[96];
 
+	if (r->hook) {
+		rollout_hook_exited(c, r);
+		return;
+	}
 	note_exit(r, info);
 	snprintf(why, sizeof(why), "its container ended with exit code %d%s", info->exit_code,
 		 info->oom_killed ? ", out of memory" : "");
@@ -231,6 +241,7 @@ static void adopt(struct cluster *c, struct replica *r, const struct container_i
 	replica_restarted(c, r, info->started_at);
 	want_tail(c, r);
 	note_restart(c, r);
+	rollout_replica_restarted(c, r);
 }
 
 static void inspected_ready(struct cluster *c, struct replica *r, const struct container_info *info)
@@ -246,6 +257,8 @@ static void inspected_ready(struct cluster *c, struct replica *r, const struct c
 		r->attempts = 0;
 		if (strcmp(r->started_at, info->started_at) != 0)
 			adopt(c, r, info);
+		if (r->state != REPLICA_READY)
+			break;
 		if (!r->routed && r->port && !r->probe_seq)
 			replica_probe(c, r, PROBE_RECOVER);
 		replica_drive(c, r);
@@ -254,6 +267,7 @@ static void inspected_ready(struct cluster *c, struct replica *r, const struct c
 	case CONTAINER_DEAD:
 		note_exit(r, info);
 		r->failed = true;
+		rollout_replica_ended(c, r, "its container ended and was not started again");
 		replica_retire(c, r, "its container ended and was not started again");
 		break;
 	default:
@@ -298,6 +312,10 @@ void result_inspect(struct cluster *c, const struct event_container_done *e)
 
 	if (!r)
 		return;
+	if (r->hook && replica_is_starting(r)) {
+		rollout_hook_inspected(c, r, e);
+		return;
+	}
 	switch (e->result.outcome) {
 	case RPC_OK:
 		if (r->state == REPLICA_READY)

@@ -61,6 +61,8 @@ static struct release *begin_planned(struct cluster *c, const struct rollout_ask
 	text_replace(&rel->image_id, ask->image_id);
 	text_replace(&rel->cause, ask->cause);
 	text_replace(&rel->by, ask->by);
+	rel->canary = ask->canary;
+	rel->hook_done = ask->no_hook;
 	if (host_claim(c, a, ask->spec, &err)) {
 		undo(c, a, rel, fresh);
 		return refuse(c, ask, REPLY_CONFLICT, "Domain Taken", &err);
@@ -75,19 +77,22 @@ static struct release *begin_planned(struct cluster *c, const struct rollout_ask
 
 struct release *rollout_begin(struct cluster *c, const struct rollout_ask *ask)
 {
+	const struct app *a = cluster_find_app(c, ask->app);
+	uint32_t want = rollout_goal(ask->spec, ask->canary);
 	struct placement_ask where = { .app = ask->app,
 				       .spec = ask->spec,
-				       .n = ask->spec->replicas,
+				       .n = MIN(want, MAX(rollout_room(a, ask->spec), 1u)),
 				       .cursor = c->cursor };
-	const struct app *a = cluster_find_app(c, ask->app);
-	struct placement plan;
+	struct placement plan = { 0 };
 	struct effect_reply *reply;
 	struct release *rel;
 	struct err err = { 0 };
 
 	if (a && app_is_locked(c, a, ask->reply))
 		return NULL;
-	if (placement_plan(c, &where, &plan, &err))
+	if (rollout_place_ask(c, a, &where, &err))
+		rel = refuse(c, ask, REPLY_UNPLACEABLE, "No Node Fits", &err);
+	else if (placement_plan(c, &where, &plan, &err))
 		rel = refuse_all(c, ask, &where, &plan, &err);
 	else
 		rel = begin_planned(c, ask, &where, &plan);
@@ -95,8 +100,8 @@ struct release *rollout_begin(struct cluster *c, const struct rollout_ask *ask)
 	if (!rel)
 		return NULL;
 	rollout_start(c, rel);
-	reply = cluster_reply(c, ask->reply, REPLY_CREATED, "",
-			      "Release %" PRIu32 " of %s is being rolled out", rel->n, ask->app);
+	reply = cluster_reply(c, ask->reply, REPLY_CREATED, "", "Release %" PRIu32 " of %s is being rolled out%s",
+			      rel->n, ask->app, rel->canary ? " as a canary" : "");
 	if (reply)
 		reply->release = rel->n;
 	return rel;
@@ -144,13 +149,47 @@ static bool is_repeated(struct cluster *c, const struct event_deploy *e, const s
 			reply->release = rel->n;
 		return true;
 	}
+	if (rel == a->rolling && rel->canary && e->canary && e->canary <= CANARY_MAX && rel->canary != e->canary) {
+		rel->canary = e->canary;
+		release_dirty(c, rel);
+		cluster_touch(c, rel->app);
+		reply = cluster_reply(c, e->reply, REPLY_CREATED, "",
+				      "Release %" PRIu32 " of %s gets %" PRIu32 " %% of the requests", rel->n,
+				      a->name, rel->canary);
+		if (reply)
+			reply->release = rel->n;
+		return true;
+	}
 	reply = cluster_reply(c, e->reply, REPLY_OK, "", "Release %" PRIu32 " of %s %s", rel->n,
 			      a->name,
-			      rel == a->rolling ? "is being rolled out already"
+			      rel->canary	? "is a canary already: `temps promote` lets it take over"
+			      : rel == a->rolling ? "is being rolled out already"
 						: "is exactly this already");
 	if (reply)
 		reply->release = rel->n;
 	return true;
+}
+
+/* It serves beside the release that carries the traffic: what both have in common must be the same. */
+static int check_canary(const struct app *a, const struct event_deploy *e, struct err *err)
+{
+	if (e->canary > CANARY_MAX)
+		return err_say(err, -EINVAL, "a canary gets 1 to %u percent of the requests", CANARY_MAX);
+	if (!a || !a->current)
+		return err_say(err, -EINVAL,
+			       "app %s has no release that carries its traffic: deploy one without a canary first",
+			       e->app);
+	if (spec_is_stop_first(e->spec) || spec_is_stop_first(&a->current->spec))
+		return err_say(err, -EINVAL,
+			       "only one release of app %s may run at a time, on account of its volumes or stop-first",
+			       e->app);
+	if (!e->spec->port)
+		return err_say(err, -EINVAL, "app %s has no port, so no requests to share", e->app);
+	if (!pairs_eq(&a->current->spec.policy, &e->spec->policy))
+		return err_say(err, -EINVAL,
+			       "the policies of app %s are those of both releases: change them without a canary",
+			       e->app);
+	return 0;
 }
 
 void rollout_deploy(struct cluster *c, const struct event_deploy *e)
@@ -159,7 +198,9 @@ void rollout_deploy(struct cluster *c, const struct event_deploy *e)
 				   .app = e->app,
 				   .spec = e->spec,
 				   .image_id = e->keep_image_id,
-				   .by = e->by };
+				   .by = e->by,
+				   .canary = e->canary };
+	const struct app *a = cluster_find_app(c, e->app);
 	struct err err = { 0 };
 
 	if (!text_is_app_name(slice_str(e->app))) {
@@ -173,8 +214,64 @@ void rollout_deploy(struct cluster *c, const struct event_deploy *e)
 		cluster_reply(c, e->reply, REPLY_INVALID, "Validation Error", "%s", err.text);
 		return;
 	}
-	if (!is_repeated(c, e, cluster_find_app(c, e->app)))
-		rollout_begin(c, &ask);
+	if (is_repeated(c, e, a))
+		return;
+	if (e->canary && check_canary(a, e, &err)) {
+		cluster_reply(c, e->reply, REPLY_INVALID, "No Canary", "%s", err.text);
+		return;
+	}
+	rollout_begin(c, &ask);
+}
+
+/* NULL: answered. */
+static struct app *rolling_app(struct cluster *c, const struct event_rollout *e)
+{
+	struct app *a = cluster_find_app(c, e->app);
+
+	if (!a || a->deleted) {
+		cluster_reply(c, e->reply, REPLY_NOT_FOUND, "App Not Found", "there is no app %.80s", e->app);
+		return NULL;
+	}
+	if (a->rolling)
+		return a;
+	cluster_reply(c, e->reply, REPLY_CONFLICT, "No Rollout",
+		      "app %s has no rollout under way: release %" PRIu32 " carries its traffic", a->name,
+		      a->current ? a->current->n : 0);
+	return NULL;
+}
+
+void rollout_command_promote(struct cluster *c, const struct event_rollout *e)
+{
+	struct app *a = rolling_app(c, e);
+	struct effect_reply *reply;
+
+	if (!a)
+		return;
+	if (a->rolling->canary) {
+		a->rolling->canary = 0;
+		release_dirty(c, a->rolling);
+		cluster_touch(c, a);
+		cluster_tell(c, "CanaryPromoted", a->name, "release %" PRIu32 " of app %s takes over",
+			     a->rolling->n, a->name);
+	}
+	reply = cluster_reply(c, e->reply, REPLY_OK, "", "Release %" PRIu32 " of %s takes over", a->rolling->n,
+			      a->name);
+	if (reply)
+		reply->release = a->rolling->n;
+}
+
+void rollout_command_abort(struct cluster *c, const struct event_rollout *e)
+{
+	struct app *a = rolling_app(c, e);
+	struct effect_reply *reply;
+
+	if (!a)
+		return;
+	reply = cluster_reply(c, e->reply, REPLY_OK, "", "Release %" PRIu32 " of %s is given up", a->rolling->n,
+			      a->name);
+	if (reply)
+		reply->release = a->rolling->n;
+	rollout_abort(c, a);
 }
 
 void rollout_app_delete(struct cluster *c, const struct event_app_delete *e)

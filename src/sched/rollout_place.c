@@ -89,22 +89,26 @@ void rollout_wait_for_nodes(struct cluster *c, struct app *a)
 		list_push_back(&c->unsettled, &a->unsettled_link);
 }
 
-void rollout_place_missing(struct cluster *c, struct release *rel, uint32_t missing, bool moving)
+bool rollout_place_missing(struct cluster *c, struct release *rel, uint32_t missing, bool moving)
 {
 	struct placement_ask ask = { .app = rel->app->name,
 				     .spec = &rel->spec,
 				     .release = rel,
 				     .n = missing,
 				     .cursor = rel->cursor };
-	struct placement plan;
+	struct placement plan = { 0 };
 	struct err err = { 0 };
+	bool more = false;
 	int rc;
 
 	if (timer_is_set(&rel->app->place_timer))
-		return;
-	rc = placement_plan(c, &ask, &plan, &err);
+		return true;
+	rc = rollout_place_ask(c, rel->app, &ask, &err);
+	if (!rc)
+		rc = placement_plan(c, &ask, &plan, &err);
 	if (plan.n) {
-		if (!rollout_place_plan(c, rel, &ask, &plan, &err))
+		more = rollout_place_plan(c, rel, &ask, &plan, &err);
+		if (!more)
 			rc = -ENOSPC;
 		release_dirty(c, rel);
 	}
@@ -118,6 +122,65 @@ void rollout_place_missing(struct cluster *c, struct release *rel, uint32_t miss
 			     rel->app->name, err.text);
 	}
 	placement_fini(&plan);
+	return more;
+}
+
+int rollout_place_ask(const struct cluster *c, const struct app *a, struct placement_ask *ask, struct err *err)
+{
+	if (!a)
+		return 0;
+	if (ask->spec->volumes.n && a->volume_node >= 0) {
+		ask->pin = cluster_node(c, a->volume_node);
+		if (!ask->pin && !a->deleted)
+			return err_say(err, -ENOENT,
+				       "the node with the volumes of app %s was removed: `temps rm %s` gives them up",
+				       a->name, a->name);
+	}
+	/* What it needs comes from the one that ends before. */
+	if (spec_is_stop_first(ask->spec) && !a->deleted) {
+		LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
+			if (r->release && r->release != ask->release && replica_is_live(r))
+				ask->without = r;
+		}
+	}
+	return 0;
+}
+
+struct replica *rollout_place_hook(struct cluster *c, const struct replica *near)
+{
+	struct app *a = near->app;
+	struct replica *r = replica_create(c, a, near->release, near->node, a->next_replica++);
+
+	r->hook = true;
+	r->has_image = true;
+	replica_dirty(c, r);
+	app_dirty(c, a);
+	return r;
+}
+
+/* Whether <o>, which is not gone, keeps <r> from starting. */
+static bool is_in_the_way(const struct replica *o, const struct replica *r)
+{
+	if (o == r || o->hook || o->state == REPLICA_GONE || !o->maybe_created)
+		return false;
+	if (r->release->spec.volumes.n && (!o->release || o->release->spec.volumes.n))
+		return true;
+	return o->release != r->release && !o->node->offline;
+}
+
+bool rollout_may_start(const struct replica *r)
+{
+	if (r->hook)
+		return true;
+	if (rollout_hook_is_due(r->release))
+		return false;
+	if (!spec_is_stop_first(&r->release->spec))
+		return true;
+	LIST_FOR_EACH(o, &r->app->replicas, struct replica, link) {
+		if (is_in_the_way(o, r))
+			return false;
+	}
+	return true;
 }
 
 int rollout_place_on(struct cluster *c, struct release *rel, const struct node *n, struct err *err)
@@ -129,11 +192,13 @@ int rollout_place_on(struct cluster *c, struct release *rel, const struct node *
 				     .release = rel,
 				     .n = 1,
 				     .cursor = rel->cursor };
-	struct placement plan;
+	struct placement plan = { 0 };
 	int rc;
 
 	spec.nodes = (struct strs){ &name, 1 };
-	rc = placement_plan(c, &ask, &plan, err);
+	rc = rollout_place_ask(c, rel->app, &ask, err);
+	if (!rc)
+		rc = placement_plan(c, &ask, &plan, err);
 	if (!rc && !rollout_place_plan(c, rel, &ask, &plan, err))
 		rc = -ENOSPC;
 	placement_fini(&plan);

@@ -9,7 +9,7 @@ uint32_t app_surplus_rank(const struct replica *r)
 	return r->returned ? 3 : 4;
 }
 
-static void retire_surplus(struct cluster *c, struct app *a, uint32_t surplus)
+static void retire_surplus(struct cluster *c, struct app *a, uint32_t surplus, const char *reason)
 {
 	for (; surplus; surplus--) {
 		struct replica *victim = NULL;
@@ -23,7 +23,7 @@ static void retire_surplus(struct cluster *c, struct app *a, uint32_t surplus)
 		}
 		if (!victim)
 			return;
-		replica_retire(c, victim, "there are more replicas than asked for");
+		replica_retire(c, victim, reason);
 	}
 }
 
@@ -58,15 +58,38 @@ static struct presence count_present(struct cluster *c, struct app *a)
 	return p;
 }
 
+/* Replicas of a release that was given up when it had brought some in. They carry traffic until the current release does;
+ * returns how many are left. */
+static uint32_t retire_leftovers(struct cluster *c, struct app *a, uint32_t keep)
+{
+	uint32_t kept = 0;
+
+	LIST_FOR_EACH_SAFE(r, &a->replicas, struct replica, link) {
+		if (r->release == a->current || r->release == a->rolling || !replica_is_live(r))
+			continue;
+		if (kept < keep && rollout_is_up(r))
+			kept++;
+		else
+			replica_retire(c, r, "its release was given up");
+	}
+	return kept;
+}
+
 void app_reconcile(struct cluster *c, struct app *a)
 {
 	struct release *rel = a->current;
-	uint32_t want = rel->spec.replicas;
+	uint32_t want = rollout_old_kept(a), keep, others;
 	struct presence p;
 
 	rollout_drive(c, a, rel);
 	p = count_present(c, a);
-	if (cluster_braked(c))
+	/* One release at a time: the others would keep it from starting. */
+	others = retire_leftovers(c, a, spec_is_stop_first(&rel->spec) ? 0 : want - MIN(want, p.solid));
+	if (a->rolling)
+		want -= MIN(want, others);
+	keep = want;
+	/* Volumes are where they are. */
+	if (cluster_braked(c) || rel->spec.volumes.n)
 		want -= MIN(want, p.away);
 	if (p.staying < want)
 		p.staying += move_cancel(c, a, want - p.staying);
@@ -75,13 +98,15 @@ void app_reconcile(struct cluster *c, struct app *a)
 	if (p.staying < want && !timer_is_set(&a->timer)) {
 		rollout_place_missing(c, rel, want - p.staying, p.staying + p.leaving >= want);
 		rollout_drive(c, a, rel);
-	} else if (p.staying > rel->spec.replicas && p.solid >= rel->spec.replicas) {
-		retire_surplus(c, a, p.staying - rel->spec.replicas);
-	} else if (p.staying > rel->spec.replicas) {
+	} else if (p.staying > keep && p.solid >= keep) {
+		retire_surplus(c, a, p.staying - keep,
+			       a->rolling ? "the next release takes over"
+					  : "there are more replicas than asked for");
+	} else if (p.staying > keep) {
 		rollout_wait_for_nodes(c, a);
 	}
 	if (p.leaving) {
-		move_on(c, a, p.solid + p.solid_leaving, rel->spec.replicas);
+		move_on(c, a, p.solid + p.solid_leaving, keep);
 		rollout_wait_for_nodes(c, a);
 	}
 }
@@ -94,4 +119,5 @@ void app_settle(struct cluster *c, struct app *a)
 		rollout_advance(c, a);
 	if (a->current)
 		app_reconcile(c, a);
+	rollout_weigh(c, a);
 }

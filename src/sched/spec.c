@@ -23,11 +23,13 @@ void spec_copy(struct app_spec *dst, const struct app_spec *src)
 	dst->architecture = dup_or_null(src->architecture);
 	strs_copy(&dst->domains, &src->domains);
 	strs_copy(&dst->command, &src->command);
+	strs_copy(&dst->pre_deploy, &src->pre_deploy);
 	strs_copy(&dst->nodes, &src->nodes);
 	strs_copy(&dst->affinity, &src->affinity);
 	strs_copy(&dst->anti_affinity, &src->anti_affinity);
 	pairs_copy(&dst->env, &src->env);
 	pairs_copy(&dst->policy, &src->policy);
+	pairs_copy(&dst->volumes, &src->volumes);
 	dst->labels = src->labels_n ? xcalloc(src->labels_n, sizeof(*dst->labels)) : NULL;
 	for (size_t i = 0; i < src->labels_n; i++) {
 		dst->labels[i].key = xstrdup(src->labels[i].key);
@@ -43,11 +45,13 @@ void spec_fini(struct app_spec *s)
 	free((char *)s->architecture);
 	strs_fini(&s->domains);
 	strs_fini(&s->command);
+	strs_fini(&s->pre_deploy);
 	strs_fini(&s->nodes);
 	strs_fini(&s->affinity);
 	strs_fini(&s->anti_affinity);
 	pairs_fini(&s->env);
 	pairs_fini(&s->policy);
+	pairs_fini(&s->volumes);
 	for (size_t i = 0; i < s->labels_n; i++) {
 		free((char *)s->labels[i].key);
 		strs_fini(&s->labels[i].values);
@@ -72,6 +76,10 @@ static void put_hashed(const struct app_spec *s, struct json_out *o)
 	json_put_str(o, "health_path", s->health_path);
 	json_put_int(o, "health_limit_ms", s->health_limit_ms);
 	json_put_int(o, "stop_grace_s", s->stop_grace_s);
+	pairs_put(&s->volumes, o, "volumes");
+	json_put_int(o, "max_surge", s->max_surge);
+	json_put_bool(o, "stop_first", s->stop_first);
+	strs_put(&s->pre_deploy, o, "pre_deploy");
 	strs_put(&s->nodes, o, "nodes");
 	json_obj(o, "constraints");
 	for (size_t i = 0; i < s->labels_n; i++)
@@ -131,7 +139,7 @@ static int load_constraints(struct app_spec *s, const struct json *obj, struct e
 
 static int load_numbers(struct app_spec *s, const struct json *obj, struct err *err)
 {
-	int64_t replicas, port, cpu, memory, disk, gpus, health, grace;
+	int64_t replicas, port, cpu, memory, disk, gpus, health, grace, surge;
 	int rc = load_int(&replicas, obj, "replicas", SPEC_REPLICAS_MAX, err);
 
 	if (!rc)
@@ -148,6 +156,8 @@ static int load_numbers(struct app_spec *s, const struct json *obj, struct err *
 		rc = load_int(&health, obj, "health_limit_ms", UINT32_MAX, err);
 	if (!rc)
 		rc = load_int(&grace, obj, "stop_grace_s", UINT32_MAX, err);
+	if (!rc)
+		rc = load_int(&surge, obj, "max_surge", SPEC_REPLICAS_MAX, err);
 	if (rc)
 		return rc;
 	s->replicas = (uint32_t)replicas;
@@ -158,6 +168,8 @@ static int load_numbers(struct app_spec *s, const struct json *obj, struct err *
 	s->gpus = (uint32_t)gpus;
 	s->health_limit_ms = (uint32_t)health;
 	s->stop_grace_s = (uint32_t)grace;
+	s->max_surge = (uint32_t)surge;
+	s->stop_first = json_bool(json_get(obj, "stop_first"), false);
 	return 0;
 }
 
@@ -180,6 +192,8 @@ int spec_load(struct app_spec *s, const struct json *obj, struct err *err)
 	if (!rc)
 		rc = strs_load(&s->command, obj, "command", SPEC_ARGS_MAX, err);
 	if (!rc)
+		rc = strs_load(&s->pre_deploy, obj, "pre_deploy", SPEC_ARGS_MAX, err);
+	if (!rc)
 		rc = strs_load(&s->nodes, obj, "nodes", SPEC_NODES_MAX, err);
 	if (!rc)
 		rc = strs_load(&s->affinity, obj, "affinity", SPEC_AFFINITIES_MAX, err);
@@ -189,6 +203,8 @@ int spec_load(struct app_spec *s, const struct json *obj, struct err *err)
 		rc = pairs_load(&s->env, obj, "env", SPEC_ENV_MAX, err);
 	if (!rc)
 		rc = pairs_load(&s->policy, obj, "policy", SPEC_POLICIES_MAX, err);
+	if (!rc)
+		rc = pairs_load(&s->volumes, obj, "volumes", SPEC_VOLUMES_MAX, err);
 	if (!rc)
 		rc = load_constraints(s, obj, err);
 	if (!rc)
@@ -217,6 +233,11 @@ void spec_hash(const struct app_spec *s, char *hex)
 	json_obj_end(&o);
 	spec_hash_bytes(buf_slice(&text), hex);
 	buf_fini(&text);
+}
+
+bool spec_is_stop_first(const struct app_spec *s)
+{
+	return s->stop_first || s->volumes.n;
 }
 
 struct resources spec_resources(const struct app_spec *s)

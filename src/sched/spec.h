@@ -13,6 +13,7 @@
 #define SPEC_NODES_MAX 100u
 #define SPEC_LABELS_MAX 64u
 #define SPEC_AFFINITIES_MAX 16u /* of each kind */
+#define SPEC_VOLUMES_MAX 16u
 #define SPEC_GPUS_MAX NODE_GPUS_MAX
 #define SPEC_ARGS_MAX 100u
 #define SPEC_TEXT_MAX 4096u   /* bytes of one image name, path or argument */
@@ -40,6 +41,10 @@ struct app_spec {
 	const char *health_path;   /* NULL: a TCP connection is the test */
 	uint32_t health_limit_ms;  /* 0: the cluster's default */
 	uint32_t stop_grace_s;	   /* 0: the cluster's default */
+	struct pairs volumes;	   /* of its own: name → path in the container; one replica has them */
+	uint32_t max_surge;	   /* replicas that a rollout may run besides those asked for; 0: all at once */
+	bool stop_first;	   /* the old release ends before the new one starts, as with any volume */
+	struct strs pre_deploy;	   /* runs once in the new image before any replica starts; empty: nothing */
 	struct strs nodes;	   /* by name; empty: any */
 	struct constraint *labels; /* all of them must match */
 	size_t labels_n;
@@ -64,6 +69,8 @@ int spec_load(struct app_spec *s, const struct json *obj, struct err *err) MUST_
 void spec_hash(const struct app_spec *s, char *hex);
 /* The same over any bytes. */
 void spec_hash_bytes(struct slice bytes, char *hex);
+/* Whether one release may start only when the one before has ended. */
+bool spec_is_stop_first(const struct app_spec *s);
 /* What one replica is promised of its node. */
 struct resources spec_resources(const struct app_spec *s);
 

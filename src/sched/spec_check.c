@@ -75,6 +75,40 @@ static int check_policy(const struct app_spec *s, struct err *err)
 	return 0;
 }
 
+static int check_volume(const struct pair *v, struct err *err)
+{
+	if (!text_is_app_name(slice_str(v->key)))
+		return err_say(err, -EINVAL,
+			       "volume \"%.100s\": its name is 1 to %u lower-case letters, digits and \"-\"",
+			       v->key, APP_NAME_MAX);
+	if (v->value[0] != '/' || !v->value[1])
+		return err_say(err, -EINVAL,
+			       "volume \"%s\": \"%.300s\" is no path in the container: it begins with \"/\"",
+			       v->key, v->value);
+	return check_text(v->value, "path of a volume", err);
+}
+
+/* One container has them, so there is one replica. */
+static int check_volumes(const struct app_spec *s, struct err *err)
+{
+	int rc = 0;
+
+	if (s->volumes.n > SPEC_VOLUMES_MAX)
+		return err_say(err, -EINVAL, "more than %u volumes", SPEC_VOLUMES_MAX);
+	if (s->volumes.n && s->replicas > 1)
+		return err_say(err, -EINVAL,
+			       "volumes: an app that has one runs 1 replica, not %u", s->replicas);
+	for (size_t i = 0; !rc && i < s->volumes.n; i++) {
+		rc = check_volume(&s->volumes.items[i], err);
+		for (size_t k = 0; !rc && k < i; k++) {
+			if (strcmp(s->volumes.items[k].value, s->volumes.items[i].value) == 0)
+				rc = err_say(err, -EINVAL, "volumes \"%s\" and \"%s\" have the same path",
+					     s->volumes.items[k].key, s->volumes.items[i].key);
+		}
+	}
+	return rc;
+}
+
 static int check_affinities(const struct strs *texts, const char *what, struct err *err)
 {
 	struct affinity a;
@@ -134,12 +168,18 @@ int spec_check(const struct app_spec *s, struct err *err)
 		rc = err_say(err, -EINVAL, "gpus: more than %u", SPEC_GPUS_MAX);
 	if (!rc && s->command.n > SPEC_ARGS_MAX)
 		rc = err_say(err, -EINVAL, "command: more than %u arguments", SPEC_ARGS_MAX);
+	if (!rc && s->pre_deploy.n > SPEC_ARGS_MAX)
+		rc = err_say(err, -EINVAL, "pre-deploy: more than %u arguments", SPEC_ARGS_MAX);
+	if (!rc && s->max_surge > SPEC_REPLICAS_MAX)
+		rc = err_say(err, -EINVAL, "max surge: expected 0 to %u", SPEC_REPLICAS_MAX);
 	if (!rc)
 		rc = check_domains(s, err);
 	if (!rc)
 		rc = check_env(s, err);
 	if (!rc)
 		rc = check_policy(s, err);
+	if (!rc)
+		rc = check_volumes(s, err);
 	if (!rc)
 		rc = check_constraints(s, err);
 	return rc;

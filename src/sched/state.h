@@ -244,6 +244,8 @@ void replica_retire(struct cluster *c, struct replica *r, const char *reason);
 void replica_vanished(struct cluster *c, struct replica *r, const char *reason);
 /* Carries traffic from now on. */
 void replica_ready(struct cluster *c, struct replica *r);
+/* Its share of the requests. */
+void replica_weigh(struct cluster *c, struct replica *r, uint32_t weight);
 /* Its endpoint fails: out at once, probed until it answers. */
 void replica_out(struct cluster *c, struct replica *r, const char *reason);
 /* The same of its node's account; also when it is out already, what waits for it goes elsewhere. */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "sched/rollout.h"
 #include "sim.h"
 
 #define OFFLINE_MS 90000u
@@ -106,14 +107,62 @@ void check_host(struct sim *s, const struct effect *e)
 	snprintf(at->app, sizeof(at->app), "%s", e->host.app);
 }
 
+void check_hook(struct sim *s, const struct container *ct)
+{
+	for (size_t i = 0; i < APPS; i++) {
+		bool *ran = &s->hook_ran[i][ct->release % ARRAY_LEN(s->hook_ran[i])];
+
+		if (strcmp(sim_apps[i], ct->app) != 0)
+			continue;
+		if (*ran)
+			sim_fail(s, "the pre-deploy command of release %u of %s runs again", ct->release,
+				 ct->app);
+		*ran = true;
+	}
+}
+
+/* On no machine. */
+void check_volume(struct sim *s, const struct machine *m, const struct container *ct)
+{
+	for (uint32_t i = 0; i < MACHINES; i++) {
+		for (uint32_t k = 0; k < s->machines[i].n; k++) {
+			const struct container *other = &s->machines[i].containers[k];
+
+			if (other != ct && other->has_volume && other->state == CONTAINER_RUNNING &&
+			    strcmp(other->app, ct->app) == 0)
+				sim_fail(s, "%s on %s has the volume of %s on %s", ct->name, m->name,
+					 other->name, s->machines[i].name);
+		}
+	}
+}
+
+/* The engine would refuse it: the cluster does not even ask. */
+void check_owner(struct sim *s, const struct effect_create *e)
+{
+	const struct app *a = cluster_app(s->cluster, e->op.app);
+
+	if (!a)
+		return;
+	LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
+		if (r->state != REPLICA_GONE && r->release && r->release->spec.volumes.n && !r->hook &&
+		    strcmp(r->name, e->name) != 0 && *r->container_id)
+			sim_fail(s, "%s is to start while %s, %s, has its volume", e->name, r->name,
+				 replica_state_name(r->state));
+	}
+}
+
 /* Nobody else has that address, nor had it lately. */
 void check_create(struct sim *s, const struct effect_create *e)
 {
 	const char *ip = e->host_ip ? e->host_ip : e->static_ip;
 	uint16_t port = e->host_ip ? e->host_port : e->container_port;
+	const struct app *a = cluster_app(s->cluster, e->op.app);
+	const struct release *rel = a ? app_release(a, e->release) : NULL;
 
 	check_name(s, e);
 	check_image(s, e);
+	if (rel && !e->once && rel->spec.pre_deploy.n && !rel->hook_done)
+		sim_fail(s, "%s starts before its pre-deploy command is done", e->name);
 	for (uint32_t i = 0; ip && i < MACHINES; i++) {
 		for (uint32_t k = 0; k < s->machines[i].n; k++) {
 			const struct container *ct = &s->machines[i].containers[k];
@@ -187,6 +236,12 @@ void check_unknown(struct sim *s, const struct effect_container *e)
 				sim_fail(s, "%s is removed as unknown and is a replica", r->name);
 		}
 	}
+}
+
+/* One release at a time: what carries traffic may go before anything else does. */
+static bool ends_first(const struct app *a)
+{
+	return spec_is_stop_first(&a->current->spec) || (a->rolling && spec_is_stop_first(&a->rolling->spec));
 }
 
 static bool is_bare_beat(const struct cluster_event *e)
@@ -273,16 +328,53 @@ static void check_locks(struct sim *s)
 	}
 }
 
+/* Which replicas carry traffic, and how few may be left by a rollout. */
+static void note_carriers(struct sim *s)
+{
+	s->carriers_n = 0;
+	LIST_FOR_EACH(a, cluster_apps(s->cluster), struct app, link) {
+		if (!a->current || ends_first(a))
+			continue;
+		LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
+			if (r->state == REPLICA_READY && r->routed && s->carriers_n < ARRAY_LEN(s->carriers))
+				s->carriers[s->carriers_n++] =
+					(struct carrier){ r->n, a->current->spec.replicas, a };
+		}
+	}
+}
+
+/* No rollout takes a replica away that its app cannot do without. */
+static void check_carriers(struct sim *s, const struct cluster_event *e)
+{
+	if (e->type == EVENT_APP_DELETE || e->type == EVENT_REGISTER || e->type == EVENT_NODE_DELETE)
+		return;
+	for (uint32_t i = 0; i < s->carriers_n; i++) {
+		const struct carrier *was = &s->carriers[i];
+		const struct replica *r = app_replica(was->app, was->n);
+		const struct release *next = was->app->rolling ? was->app->rolling : was->app->current;
+		uint32_t floor = next ? MIN(was->floor, next->spec.replicas) : 0;
+
+		if (!r || r->state != REPLICA_DRAINING || r->failed || !r->release || r->release->canary ||
+		    spec_is_stop_first(&next->spec))
+			continue;
+		if (app_routed(was->app) < floor)
+			sim_fail(s, "%s goes, %s: %u of %u carry traffic", r->name, r->reason,
+				 app_routed(was->app), floor);
+	}
+}
+
 void check_before(struct sim *s, const struct cluster_event *e)
 {
 	const struct node *n =
 		e->type == EVENT_HEARTBEAT ? cluster_node(s->cluster, e->heartbeat.node_id) : NULL;
 
+	note_carriers(s);
+
 	for (size_t i = 0; i < APPS; i++) {
 		const struct app *a = is_report(e) ? cluster_app(s->cluster, sim_apps[i]) : NULL;
 
 		s->running_before[i] =
-			a && a->current ? MIN(running(s, a), a->current->spec.replicas) : 0;
+			a && a->current && !ends_first(a) ? MIN(running(s, a), a->current->spec.replicas) : 0;
 		a = cluster_app(s->cluster, sim_apps[i]);
 		s->numbers_before[i] = a ? a->next_replica : 0;
 	}
@@ -296,7 +388,7 @@ void check_before(struct sim *s, const struct cluster_event *e)
 	for (size_t i = 0; i < APPS; i++) {
 		const struct app *a = cluster_app(s->cluster, sim_apps[i]);
 
-		if (a && a->current && a->current->spec.port)
+		if (a && a->current && a->current->spec.port && !ends_first(a))
 			s->routed_before[i] = MIN(app_routed(a), a->current->spec.replicas);
 	}
 }
@@ -352,7 +444,9 @@ static void check_brake(struct sim *s, size_t i)
 	if (!a || !a->current || s->now_ms >= s->braked_until_ms)
 		return;
 	LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
-		if (r->release != a->current || r->state > REPLICA_READY)
+		/* Who has to leave gets a successor all the same. */
+		if (r->release != a->current || r->state > REPLICA_READY || r->leaving ||
+		    r->node->intent != NODE_ACTIVE)
 			continue;
 		/* A successor of one that leaves its node is no replacement of what is missing. */
 		live += !r->leaving && r->node->intent == NODE_ACTIVE;
@@ -375,10 +469,13 @@ void check_after(struct sim *s, const struct cluster_event *e)
 	check_removed(s, e);
 	check_promises(s);
 	check_locks(s);
+	check_carriers(s, e);
 	for (size_t i = 0; i < APPS; i++) {
 		const struct app *a = cluster_app(s->cluster, sim_apps[i]);
 		uint32_t want = a && a->current ? a->current->spec.replicas : 0;
 
+		if (a && a->rolling)
+			want = MIN(want, a->rolling->spec.replicas);
 		if (s->routed_before[i] &&
 		    (!a || app_routed(a) < MIN(s->routed_before[i], want)))
 			sim_fail(s, "%s alone took a replica of %s out", event_name(e->type),
@@ -430,9 +527,17 @@ static void check_hosts(struct sim *s, const struct app *a)
 	}
 }
 
+/* Removed or drained: the app stays down until somebody decides. */
+static bool waits_for_volume(struct sim *s, const struct app *a)
+{
+	const struct node *n = cluster_node(s->cluster, a->volume_node);
+
+	return a->current->spec.volumes.n && a->volume_node >= 0 && (!n || !node_eligible(n, NULL));
+}
+
 static void check_app(struct sim *s, const struct app *a)
 {
-	uint32_t ready = 0;
+	uint32_t ready = 0, canaries = 0;
 
 	LIST_FOR_EACH(r, &a->replicas, struct replica, link)
 		sim_log(s, "%s on %s: %s, release %u%s%s%s, awaits %u: %s", r->name, r->node->name,
@@ -440,8 +545,10 @@ static void check_app(struct sim *s, const struct app *a)
 			r->away ? ", away" : "", r->returned ? ", returned" : "", r->await,
 			r->reason);
 	check_hosts(s, a);
-	if (a->rolling)
+	if (a->rolling && !a->rolling->canary)
 		sim_fail(s, "release %u of %s never ends", a->rolling->n, a->name);
+	if (a->rolling && rollout_ready(a, a->rolling) != rollout_goal(&a->rolling->spec, a->rolling->canary))
+		sim_fail(s, "the canary %u of %s is not out", a->rolling->n, a->name);
 	LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
 		const struct container *ct = find_anywhere(s, r->container_id);
 
@@ -450,6 +557,10 @@ static void check_app(struct sim *s, const struct app *a)
 		if (r->state != REPLICA_READY)
 			sim_fail(s, "%s is still %s: %s", r->name, replica_state_name(r->state),
 				 r->reason);
+		if (a->rolling && r->release == a->rolling) {
+			canaries++;
+			continue;
+		}
 		if (!a->current || r->release != a->current)
 			sim_fail(s, "%s of an old release still runs", r->name);
 		if (!ct || ct->state != CONTAINER_RUNNING)
@@ -461,7 +572,7 @@ static void check_app(struct sim *s, const struct app *a)
 			sim_fail(s, "%s is ready and not routed in", r->name);
 		ready++;
 	}
-	if (a->current && ready != a->current->spec.replicas)
+	if (a->current && ready != a->current->spec.replicas && !waits_for_volume(s, a))
 		sim_fail(s, "%s has %u replicas of %u", a->name, ready, a->current->spec.replicas);
 }
 
@@ -474,6 +585,16 @@ static bool is_quarantined(const struct node *n, const char *container_id)
 	return false;
 }
 
+/* Its owner stays with it, drained or not. */
+static bool has_volume(const struct node *n)
+{
+	LIST_FOR_EACH(r, &n->replicas, struct replica, node_link) {
+		if (r->state == REPLICA_READY && r->release->spec.volumes.n)
+			return true;
+	}
+	return false;
+}
+
 static void check_machine(struct sim *s, const struct machine *m)
 {
 	const struct node *n = cluster_node(s->cluster, m->node_id);
@@ -481,11 +602,13 @@ static void check_machine(struct sim *s, const struct machine *m)
 	if (!n || (m->index && !m->node_id))
 		sim_fail(s, "%s is no node", m->name);
 	if (n->offline || n->suspect ||
-	    strcmp(node_status(n), m->to_drain ? "drained" : "active") != 0)
+	    strcmp(node_status(n), !m->to_drain	? "active"
+				   : has_volume(n) ? "draining"
+						   : "drained") != 0)
 		sim_fail(s, "%s is well and the cluster says %s, %s", m->name, node_status(n),
 			 node_health(n));
 	LIST_FOR_EACH(r, &n->replicas, struct replica, node_link) {
-		if (m->to_drain && r->state != REPLICA_GONE)
+		if (m->to_drain && r->state != REPLICA_GONE && !(r->release && r->release->spec.volumes.n))
 			sim_fail(s, "%s is drained and runs %s", m->name, r->name);
 	}
 	for (uint32_t i = 0; i < m->n; i++) {

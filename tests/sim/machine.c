@@ -65,7 +65,9 @@ void machine_info(const struct container *ct, struct container_info *info)
 					 .state = ct->state,
 					 .started_at = ct->started_at,
 					 .spec_hash = ct->spec_hash,
-					 .exit_code = ct->state == CONTAINER_RUNNING ? 0 : 137 };
+					 .exit_code = ct->state == CONTAINER_RUNNING ? 0
+						      : ct->once		     ? ct->fails
+										     : 137 };
 }
 
 /* Tells the stream, and the next beat. */
@@ -90,10 +92,30 @@ static void start(struct sim *s, struct machine *m, struct container *ct)
 	ct->state = CONTAINER_RUNNING;
 	snprintf(ct->started_at, sizeof(ct->started_at), "t%" PRIu64, s->now_ms);
 	ct->sick = strncmp(ct->image, "sick", 4) == 0;
+	if (ct->has_volume)
+		check_volume(s, m, ct);
 	changed(s, m, ct);
+	if (ct->once) {
+		struct message *end = sim_send(s, MESSAGE_END, sim_random(s, sim_chance(s, 300) ? 60000 : 1000));
+
+		check_hook(s, ct);
+		end->machine = m->index;
+		snprintf(end->container.id, sizeof(end->container.id), "%s", ct->id);
+		return;
+	}
 	if (!exits)
 		return;
 	ct->state = CONTAINER_RESTARTING;
+	changed(s, m, ct);
+}
+
+void machine_end(struct sim *s, struct machine *m, const char *container_id)
+{
+	struct container *ct = machine_find(m, container_id);
+
+	if (!ct || !m->up || ct->state != CONTAINER_RUNNING)
+		return;
+	ct->state = CONTAINER_EXITED;
 	changed(s, m, ct);
 }
 
@@ -147,6 +169,19 @@ static bool port_taken(const struct machine *m, const struct container *wanted)
 	return false;
 }
 
+/* One container at a time has a volume. */
+static bool volume_taken(const struct machine *m, const struct container *wanted)
+{
+	for (uint32_t i = 0; i < m->n; i++) {
+		const struct container *ct = &m->containers[i];
+
+		if (wanted->has_volume && ct->has_volume && strcmp(ct->app, wanted->app) == 0 &&
+		    (ct->state == CONTAINER_RUNNING || ct->state == CONTAINER_RESTARTING))
+			return true;
+	}
+	return false;
+}
+
 static enum rpc_outcome create(struct sim *s, struct machine *m, struct message *call,
 			       struct container **out)
 {
@@ -159,6 +194,11 @@ static enum rpc_outcome create(struct sim *s, struct machine *m, struct message 
 			return RPC_CONFLICT;
 		return RPC_OK;
 	}
+	snprintf(call->container.app, sizeof(call->container.app), "%s", call->app);
+	if (volume_taken(m, &call->container)) {
+		sim_log(s, "%s: the volume of %s is in use", m->name, call->app);
+		return RPC_BUSY;
+	}
 	/* By one of ours, or by somebody we know nothing of. */
 	if (port_taken(m, &call->container) || (call->container.port && sim_chance(s, 5))) {
 		sim_log(s, "%s: port %u is taken", m->name, call->container.port);
@@ -169,7 +209,6 @@ static enum rpc_outcome create(struct sim *s, struct machine *m, struct message 
 	ct = &m->containers[m->n++];
 	*ct = call->container;
 	snprintf(ct->id, sizeof(ct->id), "c%" PRIu64, ++s->next_container);
-	snprintf(ct->app, sizeof(ct->app), "%s", call->app);
 	*out = ct;
 	sim_log(s, "%s: created %s as %s", m->name, ct->name, ct->id);
 	start(s, m, ct);
@@ -290,8 +329,12 @@ static void power_off(struct sim *s, struct machine *m)
 	sim_log(s, "---- %s loses power", m->name);
 	m->up = false;
 	for (uint32_t i = 0; i < m->n; i++) {
-		if (m->containers[i].state == CONTAINER_RUNNING)
-			m->containers[i].state = CONTAINER_RESTARTING;
+		struct container *ct = &m->containers[i];
+
+		if (ct->state != CONTAINER_RUNNING)
+			continue;
+		ct->state = ct->once ? CONTAINER_EXITED : CONTAINER_RESTARTING;
+		ct->fails = true;
 	}
 }
 
@@ -327,7 +370,8 @@ static void container_trouble(struct sim *s, struct machine *m)
 	if (!m->n || !m->up)
 		return;
 	ct = &m->containers[sim_random(s, m->n)];
-	if (ct->state != CONTAINER_RUNNING)
+	/* That a command ran is known from its container alone. */
+	if (ct->state != CONTAINER_RUNNING || ct->once)
 		return;
 	switch (sim_random(s, 5)) {
 	case 0:

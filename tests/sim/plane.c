@@ -83,7 +83,7 @@ static struct route *find_route(struct sim *s, const char *app, uint32_t replica
 	return NULL;
 }
 
-static void route_in(struct sim *s, const struct endpoint_at *e)
+static void route_in(struct sim *s, const struct endpoint_at *e, uint32_t weight)
 {
 	struct route *r = find_route(s, e->app, e->replica, e->container_id, e->started_at);
 
@@ -97,6 +97,7 @@ static void route_in(struct sim *s, const struct endpoint_at *e)
 	snprintf(r->started_at, sizeof(r->started_at), "%s", e->started_at);
 	snprintf(r->ip, sizeof(r->ip), "%s", e->ip);
 	r->at = *e;
+	r->weight = weight;
 	r->in = r->used = true;
 }
 
@@ -307,6 +308,10 @@ static struct message *call(struct sim *s, const struct effect *e, const struct 
 			 e->create.host_ip     ? e->create.host_ip
 			 : e->create.static_ip ? e->create.static_ip
 					       : "");
+		m->container.release = e->create.release;
+		m->container.once = e->create.once;
+		m->container.fails = e->create.once && strcmp(e->create.command.items[0], "fail") == 0;
+		m->container.has_volume = e->create.volumes.n > 0;
 		m->container.port = e->create.host_ip	  ? e->create.host_port
 				    : e->create.static_ip ? e->create.container_port
 							  : 0;
@@ -329,6 +334,10 @@ static void call_unreliably(struct sim *s, const struct effect *e, const struct 
 	unsigned dice = s->quiet_world ? 1000 : (unsigned)sim_random(s, 1000);
 	struct message *m = NULL, *lost;
 
+	/* A command runs at most once as long as no call arrives when its container is removed already: half a minute and more
+	 * after whoever made it gave it up. */
+	if (e->type == EFFECT_CREATE && e->create.once && dice >= 20 && dice < 70)
+		dice = 30 + dice % 20;
 	if (dice >= 20)
 		m = call(s, e, op, node_id,
 			 dice < 30 ? 11000 + sim_random(s, 60000) : travel_ms(s));
@@ -425,7 +434,7 @@ static void carry_out(struct sim *s, const struct effect *e)
 	case EFFECT_LOG_TAIL: call_unreliably(s, e, &e->container.op, e->container.node_id); break;
 	case EFFECT_PROBE_START: probe_start(s, &e->probe); break;
 	case EFFECT_PROBE_CANCEL: probe_cancel(s, &e->probe.op); break;
-	case EFFECT_ROUTE_IN: route_in(s, &e->route.endpoint); break;
+	case EFFECT_ROUTE_IN: route_in(s, &e->route.endpoint, e->route.weight); break;
 	case EFFECT_ROUTE_OUT: route_out(s, &e->route.endpoint); break;
 	case EFFECT_ENDPOINT_FAILED: route_failed(s, &e->route.endpoint); break;
 	case EFFECT_HOST_SET:
@@ -508,6 +517,8 @@ static void look_at(struct sim *s, const struct cluster_event *e, const struct b
 
 		if (f->type == EFFECT_ENDPOINT_FAILED)
 			route_failed(s, &f->route.endpoint);
+		if (f->type == EFFECT_CREATE && f->create.volumes.n)
+			check_owner(s, &f->create);
 		if (f->type == EFFECT_EVENT)
 			check_event(s, &f->event);
 		if (f->type == EFFECT_REPLY) {

@@ -112,6 +112,33 @@ static const char *const images[] = { "good:1",	 "good:2", "good:3", "bad:1",
 
 static const char *const strategies[] = { NULL, "spread", "least-loaded", "binpack" };
 
+/* Waves, one release at a time with a volume or without, a command before, a canary. */
+static void vary_rollout(struct sim *s, struct app_spec *spec, struct event_deploy *e)
+{
+	static const char *const ok = "ok", *const fail = "fail";
+	static struct pair data = { "data", "/data" };
+
+	spec->max_surge = (uint32_t)sim_random(s, 3);
+	spec->stop_first = sim_chance(s, 150);
+	if (sim_chance(s, 150)) {
+		spec->volumes = (struct pairs){ &data, 1 };
+		spec->replicas = 1;
+	}
+	if (sim_chance(s, 200))
+		spec->pre_deploy = (struct strs){ (const char **)(sim_chance(s, 700) ? &ok : &fail), 1 };
+	if (sim_chance(s, 200))
+		e->canary = 1 + (uint32_t)sim_random(s, CANARY_MAX);
+}
+
+static void command_rollout(struct sim *s)
+{
+	struct cluster_event e = { sim_chance(s, 600) ? EVENT_PROMOTE : EVENT_ABORT,
+				   .rollout = { ++s->next_reply, sim_apps[sim_random(s, APPS)] } };
+
+	sim_log(s, "people: %s %s", event_name(e.type), e.rollout.app);
+	plane_step(s, &e);
+}
+
 static void command_deploy(struct sim *s)
 {
 	uint64_t which = sim_random(s, APPS);
@@ -137,6 +164,7 @@ static void command_deploy(struct sim *s)
 	spec.affinity = (struct strs){ &wish, sim_random(s, 2) };
 	spec.cpu_millis = (uint32_t)sim_random(s, 3) * 100;
 	spec.gpus = sim_chance(s, 50);
+	vary_rollout(s, &spec, &e.deploy);
 	if (sim_chance(s, 150)) {
 		spec.labels = &region;
 		spec.labels_n = 1;
@@ -327,8 +355,10 @@ static void do_command(struct sim *s)
 		return;
 	if (dice >= 100) {
 		command_nodes(s);
-	} else if (dice < 55) {
+	} else if (dice < 48) {
 		command_deploy(s);
+	} else if (dice < 55) {
+		command_rollout(s);
 	} else if (dice < 61) {
 		e = (struct cluster_event){ EVENT_APP_DELETE,
 					    .app_delete = { ++s->next_reply,
@@ -466,6 +496,7 @@ static bool is_for_plane(enum message_kind kind)
 	case MESSAGE_CALL:
 	case MESSAGE_BEAT_SEND:
 	case MESSAGE_REVIVE:
+	case MESSAGE_END:
 	case MESSAGE_HEAL:
 	case MESSAGE_TROUBLE:
 	case MESSAGE_RESTART: return false;
@@ -519,6 +550,7 @@ static void deliver(struct sim *s, struct message *m)
 	case MESSAGE_JOIN: deliver_join(s, m); break;
 	case MESSAGE_PROBE: plane_probe(s, m); break;
 	case MESSAGE_DRAINED: deliver_drained(s, m); break;
+	case MESSAGE_END: machine_end(s, &s->machines[m->machine], m->container.id); break;
 	case MESSAGE_REVIVE: machine_revive(s, &s->machines[m->machine], m->container.id); break;
 	case MESSAGE_HEAL: machine_heal(s, &s->machines[m->machine]); break;
 	case MESSAGE_TRAFFIC:

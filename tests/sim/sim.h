@@ -20,6 +20,9 @@ struct container {
 	enum container_state state;
 	bool sick; /* refuses connections */
 	bool told_to_stop;
+	bool once, fails; /* a pre-deploy command, which ends by itself: well or not */
+	bool has_volume;
+	uint32_t release;
 };
 
 struct machine {
@@ -45,6 +48,7 @@ struct route {
 	struct endpoint_at at;
 	char app[51], container_id[65], started_at[40], ip[64];
 	bool in, used;
+	uint32_t weight;
 };
 
 struct probe {
@@ -73,6 +77,7 @@ enum message_kind {
 	MESSAGE_PROBE,
 	MESSAGE_DRAINED,
 	MESSAGE_REVIVE, /* the engine restarts a container */
+	MESSAGE_END,	/* a command is over */
 	MESSAGE_HEAL,
 	MESSAGE_TRAFFIC,
 	MESSAGE_TROUBLE,
@@ -153,6 +158,12 @@ struct sim {
 	} leads[2 * APPS]; /* what the proxy was told */
 	uint32_t locked_before[APPS]; /* the next release's number; 0: not locked */
 	bool paused[APPS];	      /* the proxy holds its requests */
+	struct carrier { /* a replica that carried traffic before the step */
+		uint32_t n, floor;
+		const struct app *app;
+	} carriers[512];
+	uint32_t carriers_n;
+	bool hook_ran[APPS][4096]; /* by release */
 	struct made {
 		char name[80], spec_hash[33];
 	} made[4096]; /* every container that was ever asked for */
@@ -199,6 +210,7 @@ void machine_call(struct sim *s, struct message *m);
 void machine_beat(struct sim *s, struct machine *m);
 void machine_trouble(struct sim *s);
 void machine_heal(struct sim *s, struct machine *m);
+void machine_end(struct sim *s, struct machine *m, const char *container_id);
 void machine_revive(struct sim *s, struct machine *m, const char *container_id);
 struct container *machine_find(struct machine *m, const char *id_or_name);
 /* Who answers at that address, or NULL. */
@@ -213,6 +225,12 @@ void check_route_in(struct sim *s, const struct endpoint_at *e);
 void check_stop(struct sim *s, const struct effect_container *e);
 void check_create(struct sim *s, const struct effect_create *e);
 void check_host(struct sim *s, const struct effect *e);
+/* A container with a volume is asked for. */
+void check_owner(struct sim *s, const struct effect_create *e);
+/* A pre-deploy command starts. */
+void check_hook(struct sim *s, const struct container *ct);
+/* A container with a volume starts. */
+void check_volume(struct sim *s, const struct machine *m, const struct container *ct);
 void check_event(struct sim *s, const struct effect_event *e);
 void check_settled(struct sim *s);
 /* A container without a replica is stopped or removed. */

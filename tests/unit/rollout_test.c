@@ -153,7 +153,7 @@ static void test_newer_deploy_supersedes(void **state)
 static void test_same_deploy_does_nothing(void **state)
 {
 	struct app_spec spec = rig_spec(1);
-	struct cluster_event e = { EVENT_DEPLOY, .deploy = { 1, "hello", &spec, NULL } };
+	struct cluster_event e = { EVENT_DEPLOY, .deploy = { 1, "hello", &spec, NULL, 0 } };
 
 	(void)state;
 	rig_do(&rig, e);

@@ -72,6 +72,14 @@ static void answer_container(struct rig *r, enum event_type type, const struct o
 							       .started_at = r->started_at,
 							       .spec_hash = "" } } };
 
+	if (type == EVENT_CREATE_DONE && r->volume_busy) {
+		e.container_done.result.outcome = RPC_BUSY;
+		e.container_done.result.error = "a volume is in use";
+	}
+	if (type == EVENT_INSPECT_DONE && op->replica == r->hook && !r->hook_runs) {
+		e.container_done.info.state = CONTAINER_EXITED;
+		e.container_done.info.exit_code = r->hook_exit;
+	}
 	if (type == EVENT_CREATE_DONE && r->addresses_taken) {
 		r->addresses_taken--;
 		e.container_done.result.outcome = RPC_ADDRESS_TAKEN;
@@ -129,7 +137,13 @@ static void answer(struct rig *r, const struct effect *e)
 		};
 		step(r, &out);
 		break;
+	case EFFECT_APP_POLICY: r->hold_ms = e->policy.hold_ms; break;
+	case EFFECT_ROUTE_IN: r->weights[e->route.endpoint.replica % 64] = e->route.weight; break;
 	case EFFECT_CREATE:
+		if (e->create.once) {
+			r->hooks++;
+			r->hook = e->create.op.replica;
+		}
 		answer_container(r, EVENT_CREATE_DONE, &e->create.op, e->create.node_id,
 				 r->create_fails);
 		break;
@@ -151,6 +165,7 @@ static void answer(struct rig *r, const struct effect *e)
 		break;
 	case EFFECT_PROBE_START: answer_probe(r, &e->probe); break;
 	case EFFECT_ROUTE_OUT:
+		r->weights[e->route.endpoint.replica % 64] = 0;
 		out = (struct cluster_event){ EVENT_DRAINED,
 					      .drained = { { e->route.endpoint.app,
 							     e->route.endpoint.replica,

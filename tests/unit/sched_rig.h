@@ -21,6 +21,12 @@ struct rig {
 	char title[64], text[2048], id[16];
 	/* how the world behaves */
 	bool gate_fails, create_fails, image_fails, hold_drains, hold_gates;
+	bool hook_runs;	     /* a pre-deploy command goes on and on */
+	int hook_exit;	     /* else it ends like this */
+	uint32_t hooks, hook; /* so many were started; the last one's replica */
+	bool volume_busy;
+	uint32_t hold_ms; /* of the last policy */
+	uint32_t weights[64]; /* by replica, of the last route in; 0: it is out */
 	uint32_t addresses_taken; /* so many containers find their address taken */
 	char started_at[16]; /* what containers that are looked at say of themselves */
 	int64_t mute_node;	  /* its calls fail in transport; -1: none */
