@@ -12,6 +12,7 @@
 
 #include "base/config.h"
 
+#define COUNTED_BYTES 16384u /* at least, of each segment: so that there cannot be too many small ones */
 #define SEGMENTS_MAX 65536u /* in one directory that are looked at */
 
 struct segment {
@@ -281,10 +282,10 @@ void log_files_prune(const char *dir, uint64_t max_bytes, uint64_t oldest_ms)
 		closedir(d);
 	sort(&s, oldest_first);
 	for (size_t i = 0; i < s.n; i++)
-		total += s.at[i].bytes;
+		total += MAX(s.at[i].bytes, COUNTED_BYTES);
 	for (size_t i = 0; i < s.n && (total > max_bytes || s.at[i].written_ms < oldest_ms); i++) {
 		unlink(s.at[i].path);
-		total -= s.at[i].bytes;
+		total -= MAX(s.at[i].bytes, COUNTED_BYTES);
 	}
 	segments_fini(&s);
 }

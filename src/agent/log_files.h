@@ -12,7 +12,8 @@ int log_files_append(const char *path, struct slice data) MUST_CHECK;
 int log_files_list(const char *dir, struct wire_kept **list, size_t *n) MUST_CHECK;
 /* LOG_CHUNK_BYTES at most into <chunk>; moves <at> on. <*n> 0: the end. -ENOENT: there is none, at the first chunk. */
 int log_files_read(const char *dir, const char *container, struct log_place *at, char *chunk, size_t *n) MUST_CHECK;
-/* Removes segments that were last written before <oldest_ms>, then the oldest until the rest is <max_bytes> or less. */
+/* Removes segments that were last written before <oldest_ms>, then the oldest until the rest is <max_bytes> or less, where each counts
+ * for 16 KiB at least. */
 void log_files_prune(const char *dir, uint64_t max_bytes, uint64_t oldest_ms);
 
 #endif

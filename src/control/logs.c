@@ -35,8 +35,10 @@ struct source {
 	struct link_op *op; /* NULL: ended */
 	bool paused, said_end, kept;
 	char name[256];
-	char started_at[32]; /* the container's; a restart is another log to follow */
-	char error[256];     /* why it ended early, or "" */
+	char started_at[32];		 /* the container's; a restart is another log to follow */
+	char error[256];		 /* why it ended early, or "" */
+	bool error_told;		 /* and nothing has come since */
+	char after[LOG_STAMP_BYTES + 1]; /* opened again: lines up to here are out; "" at first */
 };
 
 /* A node that is asked which logs it keeps. */
@@ -127,12 +129,17 @@ static void put_line(struct stream_out *o, const struct log_line *line)
 {
 	const struct wish *w = &o->wish;
 
+	struct source *s = source_of(line->feed);
+
+	if (line->stamp.n && strncmp(line->stamp.p, s->after, LOG_STAMP_BYTES) <= 0)
+		return;
+	s->error_told = false;
 	if (line->stamp.n && w->since[0] && strncmp(line->stamp.p, w->since, strlen(w->since)) < 0)
 		return;
 	if (w->grep[0] &&
 	    (!line->text.n || !memmem(line->text.p, line->text.n, w->grep, strlen(w->grep))))
 		return;
-	buf_printf(&o->out, "%s | ", source_of(line->feed)->name);
+	buf_printf(&o->out, "%s | ", s->name);
 	if (w->opt.timestamps && line->stamp.n)
 		buf_printf(&o->out, "%.*s ", SLICE_ARG(line->stamp));
 	buf_append_slice(&o->out, line->text);
@@ -153,8 +160,9 @@ static void put_ends(struct stream_out *o)
 		if (s->op || s->said_end || !log_feed_is_empty(f))
 			continue;
 		s->said_end = true;
-		if (*s->error)
+		if (*s->error && !s->error_told)
 			put_note(o, s->name, s->error);
+		s->error_told = *s->error;
 	}
 }
 
@@ -354,32 +362,44 @@ static bool wanted(const struct wish *w, const struct replica *rep)
 	       (!w->node[0] || !strcmp(w->node, rep->node->name));
 }
 
+/* Goes on where it ended: its container was started again, or its node is back. */
+static void source_reopen(struct source *s, const struct replica *rep)
+{
+	struct link_logs opt = { .follow = true, .timestamps = true, .tail = UINT32_MAX };
+
+	snprintf(s->after, sizeof(s->after), "%s", s->feed.stamp);
+	if (text_parse_time(slice_str(s->after), &opt.since_ms))
+		opt.since_ms = 0;
+	s->error[0] = '\0';
+	source_open(s, rep, &opt);
+}
+
 /* Followed: what was started since is followed from its first line. */
+static void follow_replica(struct stream_out *o, const struct replica *rep)
+{
+	struct link_logs opt = { .follow = true, .timestamps = true, .tail = UINT32_MAX };
+	struct source *s = source_find(o, rep->name);
+
+	if (s && s->said_end && !s->kept &&
+	    (*s->error || strcmp(s->started_at, rep->started_at) != 0)) {
+		source_reopen(s, rep);
+	} else if (!s && !is_crowded(o)) {
+		s = source_new(o, rep->node->id, rep->name);
+		s->feed.excused = true;
+		source_open(s, rep, &opt);
+	}
+}
+
 static void on_refresh(void *arg)
 {
 	struct stream_out *o = arg;
 	const struct app *a = cluster_app(deployer_cluster(o->logs->control->deployer), o->app);
-	struct link_logs opt = { .follow = true, .timestamps = true, .tail = UINT32_MAX };
 
-	if (!a || a->deleted) {
-		pump(o);
-		return;
-	}
-	deadline_set(&o->refresh, REFRESH_MS);
-	LIST_FOR_EACH(rep, &a->replicas, struct replica, link) {
-		struct source *s = source_find(o, rep->name);
-
-		if (!wanted(&o->wish, rep))
-			continue;
-		opt.since_ms = 0;
-		if (s && s->said_end && !s->kept && strcmp(s->started_at, rep->started_at) != 0)
-			(void)!text_parse_time(slice_str(rep->started_at), &opt.since_ms);
-		else if (s || is_crowded(o))
-			continue;
-		if (!s)
-			s = source_new(o, rep->node->id, rep->name);
-		s->feed.excused = true;
-		source_open(s, rep, &opt);
+	if (a) {
+		deadline_set(&o->refresh, REFRESH_MS);
+		LIST_FOR_EACH(rep, &a->replicas, struct replica, link)
+			if (wanted(&o->wish, rep))
+				follow_replica(o, rep);
 	}
 	pump(o);
 }

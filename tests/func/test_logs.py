@@ -48,19 +48,29 @@ def test_logs_outlive_their_containers(cluster):
     assert c.run("logs", "hello", "--node", "nobody", check=False).returncode == 1
 
 
-def test_followed_over_a_deploy(cluster, tmp_path):
+def test_followed_over_deploys_and_restarts(cluster, tmp_path):
     c, out = cluster, tmp_path / "out"
-    c.deploy("hello", replicas=1)
+    w = c.worker("worker-1")
+    c.deploy("hello", "--node", "worker-1", replicas=1)
     with open(out, "wb") as f:
         p = subprocess.Popen([str(TEMPS), "logs", "hello", "-f", "--grep", "SAID", "--data-dir", str(c.data)], stdout=f)
     try:
         say(c, "one", 1)
         poll("the old one's", lambda: "SAID ?one" in out.read_text(), 10)
-        c.deploy("hello", "--env", "A=1", replicas=1)
+        w.process.kill()
         say(c, "two", 1)
-        poll("the new one's", lambda: "SAID ?two" in out.read_text(), 10)
-        names = {line.split(" | ")[0] for line in out.read_text().splitlines()}
-        assert len(names) == 2 and "LATE" not in out.read_text()
+        w.start()
+        poll("what was said meanwhile", lambda: "SAID ?two" in out.read_text(), 10)
+        with c.session("hello.example.test") as s:
+            assert s.post("https://hello.example.test/crash", timeout=10).status_code == 502
+        say(c, "three", 1)
+        poll("the restarted one's", lambda: "SAID ?three" in out.read_text(), 10)
+        c.deploy("hello", "--env", "A=1", replicas=1)
+        say(c, "four", 1)
+        poll("the new one's", lambda: "SAID ?four" in out.read_text(), 10)
+        lines = [line.split(" | ") for line in out.read_text().splitlines()]
+        assert [text for _, text in lines if "SAID" in text] == ["SAID ?one", "SAID ?two", "SAID ?three", "SAID ?four"]
+        assert len({name for name, _ in lines}) == 2
     finally:
         p.kill()
         p.wait(10)

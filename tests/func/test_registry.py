@@ -157,10 +157,34 @@ def test_login_pull_and_logout(cluster, registry, pushed, image, other, tmp_path
     assert c.get().status_code == 200
 
 
-def test_an_image_that_only_the_control_plane_has(cluster, second_engine, image):
-    """No registry knows it: the worker's engine gets it from here."""
+@pytest.fixture
+def foreign(image):
+    """The image once more, said to be for another processor."""
+    tag = f"temps-foreign:{uuid.uuid4().hex[:10]}"
+    saved = tarfile.open(fileobj=io.BytesIO(subprocess.run(["docker", "save", image], check=True, capture_output=True).stdout))
+    manifest = json.load(saved.extractfile("manifest.json"))[0]
+    config = {**json.load(saved.extractfile(manifest["Config"])), "architecture": "arm64"}
+    files = {"config.json": json.dumps(config).encode(), "layer.tar": saved.extractfile(manifest["Layers"][0]).read(),
+             "manifest.json": json.dumps([{"Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"]}]).encode()}
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    subprocess.run(["docker", "load", "-q"], input=out.getvalue(), check=True, capture_output=True)
+    yield tag
+    docker("rmi", tag, check=False)
+
+
+def test_an_image_that_only_the_control_plane_has(cluster, second_engine, image, foreign):
+    """No registry knows it: the worker's engine gets it from here, unless its processor is another one."""
     c, (url, run) = cluster, second_engine
     worker_on(c, url)
+    for node in ("worker-1", "local"):
+        r = c.deploy("odd", "--node", node, image=foreign, replicas=1, check=False)
+        assert r.returncode == 1 and "it is for arm64 processors, and the node's is amd64" in r.stderr, r.stderr
+    assert run("images", "-aq") == ""
     c.deploy("hello", image=image, replicas=2)
     assert sorted(r["node"] for r in c.ready_replicas("hello")) == ["local", "worker-1"]
     assert run("image", "inspect", "--format", "{{.Id}}", "temps/hello:1").startswith("sha256:")
@@ -218,33 +242,3 @@ def test_a_large_image_whose_way_breaks_off(cluster, second_engine, big_image):
     assert ids[0] == ids[1]
     for process, was in zip((c.process, w.process), before):
         assert SANITIZED or peak(process) - was < 4 * MIB  # a sanitizer keeps what was freed for a while
-
-
-def foreign(image, tag):
-    """The image once more, said to be for another processor."""
-    saved = tarfile.open(fileobj=io.BytesIO(subprocess.run(["docker", "save", image], check=True, capture_output=True).stdout))
-    manifest = json.load(saved.extractfile("manifest.json"))[0]
-    config = {**json.load(saved.extractfile(manifest["Config"])), "architecture": "arm64"}
-    files = {"config.json": json.dumps(config).encode(), "layer.tar": saved.extractfile(manifest["Layers"][0]).read(),
-             "manifest.json": json.dumps([{"Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"]}]).encode()}
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    subprocess.run(["docker", "load", "-q"], input=out.getvalue(), check=True, capture_output=True)
-
-
-def test_an_image_for_another_processor_is_not_sent(cluster, second_engine, image):
-    c, (url, run) = cluster, second_engine
-    tag = f"temps-foreign:{uuid.uuid4().hex[:10]}"
-    foreign(image, tag)
-    try:
-        worker_on(c, url)
-        for node in ("worker-1", "local"):
-            r = c.deploy("odd", "--node", node, image=tag, replicas=1, check=False)
-            assert r.returncode == 1 and "it is for arm64 processors, and the node's is amd64" in r.stderr, r.stderr
-        assert run("images", "-aq") == ""
-    finally:
-        docker("rmi", tag, check=False)
