@@ -9,6 +9,15 @@
 #define RETRY_MS 500
 #define RETRIES 120	/* a minute */
 
+/* Processes of before a hot upgrade. */
+static void print_draining(const struct json *list)
+{
+	for (size_t i = 0; i < json_len(list); i++)
+		printf("%-10s process %lld of before the upgrade, %lld connections\n", "draining",
+		       (long long)json_int(json_get(json_at(list, i), "pid"), 0),
+		       (long long)json_int(json_get(json_at(list, i), "connections"), 0));
+}
+
 static void print_status(const struct json *s)
 {
 	const struct json *store = json_get(s, "store"), *docker = json_get(s, "docker"), *nodes = json_get(s, "nodes");
@@ -32,6 +41,7 @@ static void print_status(const struct json *s)
 		       "brake", (long long)json_int(json_get(json_get(s, "deployer"), "brake_left_s"), 0));
 	printf("%-10s %lld\n", "apps", (long long)json_int(json_get(s, "apps"), 0));
 	printf("%-10s %lld\n", "routes", (long long)json_int(json_get(s, "routes"), 0));
+	print_draining(json_get(s, "draining"));
 	text_size((uint64_t)json_int(json_get(s, "memory_rss_bytes"), 0), size);
 	printf("%-10s %s\n", "memory", size);
 }

@@ -9,6 +9,7 @@
 #include "control/deployer.h"
 #include "control/explain.h"
 #include "control/logs.h"
+#include "control/predecessors.h"
 #include "control/view.h"
 #include "proxy/policy.h"
 #include "sched/placement.h"
@@ -250,6 +251,8 @@ static void put_replica(struct json_out *o, const struct control *c, const struc
 {
 	const struct failure *f = rep->release ? release_failure(rep->release, rep->n) : NULL;
 	struct endpoint_view v = { 0 };
+	const struct endpoint_ref ref = { rep->app->name, rep->n, rep->container_id,
+					  rep->started_at };
 	char why[128], address[96];
 
 	(void)!dataplane_view(c->dataplane, rep->app->name, rep->n, &v);
@@ -276,7 +279,7 @@ static void put_replica(struct json_out *o, const struct control *c, const struc
 		json_put_time(o, "failed_at", f->at_wall_ms);
 		put_text(o, "log_tail", f->text);
 	}
-	json_put_int(o, "in_flight", v.in_flight);
+	json_put_int(o, "in_flight", v.in_flight + predecessors_in_flight(c->predecessors, &ref));
 	json_put_int(o, "requests", (int64_t)v.requests);
 	put_image(o, c, rep);
 	json_obj_end(o);

@@ -8,6 +8,7 @@
 #include "control/deployer.h"
 #include "control/events.h"
 #include "control/local.h"
+#include "control/predecessors.h"
 #include "proxy/access.h"
 
 static void health(struct api_request *r)
@@ -171,6 +172,7 @@ void api_status(struct api_request *r)
 	json_put_int(&a.o, "brake_left_s",
 		     (cluster_brake_ms(cluster, loop_now_ms(c->loop)) + 999) / 1000);
 	json_obj_end(&a.o);
+	predecessors_emit(c->predecessors, &a.o, "draining");
 	json_put_int(&a.o, "memory_rss_bytes", resident_bytes());
 	api_answer_send(&a, r, 200);
 }

@@ -634,6 +634,25 @@ struct upstream *dataplane_static(const struct dataplane *d, const char *host, c
 	return h ? h->fixed : NULL;
 }
 
+void dataplane_each_busy(const struct dataplane *d,
+			 void (*each)(void *arg, const struct endpoint_ref *ref, uint32_t in_flight),
+			 void *arg)
+{
+	struct route_app *a;
+	uint32_t at = 0;
+
+	while ((a = map_next(&d->apps, &at))) {
+		LIST_FOR_EACH(p, &a->endpoints, struct place, link) {
+			struct endpoint_ref ref = place_ref(p);
+			struct endpoint_view v;
+
+			endpoint_view(p->endpoint, &v);
+			if (v.in_flight)
+				each(arg, &ref, v.in_flight);
+		}
+	}
+}
+
 bool dataplane_view(const struct dataplane *d, const char *app, uint32_t replica,
 		    struct endpoint_view *out)
 {

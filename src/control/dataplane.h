@@ -57,6 +57,10 @@ void dataplane_resync_end(struct dataplane *d);
 /* For listings. NULL, false: not there. */
 struct upstream *dataplane_upstream(const struct dataplane *d, const char *app);
 struct upstream *dataplane_static(const struct dataplane *d, const char *host, const char *path);
+/* Calls <each> for every replica's endpoint that has requests, those that drain included. */
+void dataplane_each_busy(const struct dataplane *d,
+			 void (*each)(void *arg, const struct endpoint_ref *ref, uint32_t in_flight),
+			 void *arg);
 bool dataplane_view(const struct dataplane *d, const char *app, uint32_t replica,
 		    struct endpoint_view *out);
 

@@ -16,7 +16,15 @@ struct predecessor {
 	struct predecessors *all;
 	struct channel *channel;
 	uint32_t bit; /* in leaving.waits */
+	int64_t pid;  /* 0: it has not said */
+	int64_t connections;
+	struct map busy; /* struct busy: endpoints that it has requests of */
 	struct loop_reap reap;
+};
+
+struct busy {
+	uint32_t in_flight;
+	char *key;
 };
 
 /* An endpoint that was routed out while somebody drained. */
@@ -122,8 +130,55 @@ bool predecessors_drained(struct predecessors *p, const struct endpoint_ref *ref
 static void on_message(void *arg, struct slice text, const int *take_fds, size_t n);
 static void on_gone(void *arg);
 
+static void forget_busy(struct predecessor *one)
+{
+	struct busy *b;
+	uint32_t at = 0;
+
+	while ((b = map_next(&one->busy, &at))) {
+		free(b->key);
+		free(b);
+	}
+	map_fini(&one->busy);
+}
+
+static void busy_init(struct predecessor *one)
+{
+	struct hash_key key;
+
+	hash_key_random(&key);
+	map_init(&one->busy, &key);
+}
+
+static void take_report(struct predecessor *one, const struct json *report)
+{
+	const struct json *list = json_get(report, "endpoints");
+
+	forget_busy(one);
+	busy_init(one);
+	one->pid = json_int(json_get(report, "pid"), 0);
+	one->connections = json_int(json_get(report, "connections"), 0);
+	for (size_t i = 0; i < json_len(list); i++) {
+		const struct json *item = json_at(list, i);
+		struct endpoint_ref ref;
+		struct busy *b;
+
+		if (routing_read_ref(&ref, item))
+			continue;
+		b = xcalloc(1, sizeof(*b));
+		b->in_flight = (uint32_t)json_int(json_get(item, "in_flight"), 0);
+		b->key = ref_key(&ref);
+		b = map_put(&one->busy, slice_str(b->key), b);
+		if (b) { /* twice */
+			free(b->key);
+			free(b);
+		}
+	}
+}
+
 static void predecessor_free(void *arg)
 {
+	forget_busy(arg);
 	free(arg);
 }
 
@@ -187,6 +242,8 @@ static void on_message(void *arg, struct slice text, const int *take_fds, size_t
 		l = leaving_find(p, &ref);
 		if (l)
 			wait_is_over(p, l, one->bit);
+	} else if (json_get(j, "draining")) {
+		take_report(one, json_get(j, "draining"));
 	} else if (json_get(j, "go") && p->last == one) {
 		let_go(p);
 	}
@@ -203,6 +260,7 @@ void predecessors_add(struct predecessors *p, int take_fd)
 	for (one->bit = 1; one->bit & taken;)
 		one->bit <<= 1;
 	one->all = p;
+	busy_init(one);
 	one->channel = channel_open(p->control->loop, take_fd, on_message, on_gone, one);
 	list_push_back(&p->list, &one->link);
 	p->last = one;
@@ -259,6 +317,37 @@ void predecessors_tell(struct predecessors *p, const struct effect *e)
 	routing_put(&text, e);
 	say_all(p, buf_slice(&text));
 	buf_fini(&text);
+}
+
+uint32_t predecessors_in_flight(const struct predecessors *p, const struct endpoint_ref *ref)
+{
+	uint32_t n = 0;
+	char *key;
+
+	if (!p || list_empty(&p->list))
+		return 0;
+	key = ref_key(ref);
+	LIST_FOR_EACH(one, &p->list, struct predecessor, link) {
+		const struct busy *b = map_get(&one->busy, slice_str(key));
+
+		n += b ? b->in_flight : 0;
+	}
+	free(key);
+	return n;
+}
+
+void predecessors_emit(const struct predecessors *p, struct json_out *o, const char *name)
+{
+	json_arr(o, name);
+	if (p) {
+		LIST_FOR_EACH(one, &p->list, struct predecessor, link) {
+			json_obj(o, NULL);
+			json_put_int(o, "pid", one->pid);
+			json_put_int(o, "connections", one->connections);
+			json_obj_end(o);
+		}
+	}
+	json_arr_end(o);
 }
 
 void predecessors_stop(struct predecessors *p)

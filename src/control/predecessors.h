@@ -4,6 +4,7 @@
 #ifndef TEMPS_CONTROL_PREDECESSORS_H
 #define TEMPS_CONTROL_PREDECESSORS_H
 
+#include "base/json.h"
 #include "sched/batch.h"
 
 struct control;
@@ -27,6 +28,10 @@ void predecessors_tell(struct predecessors *p, const struct effect *e);
 /* Nothing of ours is left at an endpoint that was routed out. True: nor of theirs; false:
  * EVENT_DRAINED follows when it is so. */
 bool predecessors_drained(struct predecessors *p, const struct endpoint_ref *ref);
+/* For listings: what they still have, as they say every second. */
+uint32_t predecessors_in_flight(const struct predecessors *p, const struct endpoint_ref *ref);
+/* An array of {"pid","connections"}. */
+void predecessors_emit(const struct predecessors *p, struct json_out *o, const char *name);
 /* We were told to end: they are to hurry as well. */
 void predecessors_stop(struct predecessors *p);
 

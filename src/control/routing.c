@@ -8,7 +8,7 @@
 
 /* ---- members ---- */
 
-static void put_ref(struct json_out *o, const struct endpoint_ref *r)
+void routing_put_ref(struct json_out *o, const struct endpoint_ref *r)
 {
 	json_put_str(o, "app", r->app);
 	json_put_int(o, "replica", r->replica);
@@ -32,7 +32,7 @@ static void put_route(struct json_out *o, const struct effect *e)
 	const struct endpoint_at *at = &e->route.endpoint;
 	struct endpoint_ref ref = { at->app, at->replica, at->container_id, at->started_at };
 
-	put_ref(o, &ref);
+	routing_put_ref(o, &ref);
 	json_put_int(o, "release", at->release);
 	json_put_int(o, "node_id", at->node_id);
 	json_put_str(o, "ip", at->ip);
@@ -230,7 +230,7 @@ void routing_put_drained(struct buf *out, const struct endpoint_ref *ref)
 	json_out_init(&o, out);
 	json_obj(&o, NULL);
 	json_obj(&o, "drained");
-	put_ref(&o, ref);
+	routing_put_ref(&o, ref);
 	json_obj_end(&o);
 	json_obj_end(&o);
 }

@@ -17,6 +17,8 @@ int routing_take(struct dataplane *d, const struct json *message) MUST_CHECK;
 
 /* {"drained":{…}}: what dataplane_reports.drained() said. */
 void routing_put_drained(struct buf *out, const struct endpoint_ref *ref);
+/* Its members, for a message of another kind. */
+void routing_put_ref(struct json_out *o, const struct endpoint_ref *ref);
 /* Borrows from the message. -EINVAL. */
 int routing_read_ref(struct endpoint_ref *out, const struct json *members) MUST_CHECK;
 

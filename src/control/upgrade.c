@@ -19,11 +19,14 @@
 #include "control/routing.h"
 #include "control/takeover.h"
 #include "reactor/channel.h"
+#include "reactor/crypto.h"
 #include "reactor/deadline.h"
 #include "reactor/notify.h"
 
 #define CHILD_FD 3
 #define REOPEN_RETRY_MS 1000
+#define REPORT_EVERY_MS 1000
+#define REPORT_ENDPOINTS_MAX 200 /* a message has room for them */
 #define UNDER_WAY "an upgrade is under way; try again in a moment"
 
 enum upgrade_state {
@@ -55,7 +58,7 @@ struct upgrade {
 	struct channel *channel;  /* to the new process; NULL: there is none */
 	pid_t pid;		  /* its id while it is ours to end; 0 */
 	char version[32];
-	struct deadline limit, reopen;
+	struct deadline limit, reopen, report;
 	struct deployer_wait settled;
 	struct loop_task hand_over;
 	uint64_t store_failures; /* of the deployer, when it was stopped */
@@ -263,9 +266,56 @@ static void on_hand_over(void *arg)
 	buf_init(&text, CHANNEL_MESSAGE_MAX);
 	takeover_put(&text, c, fds, &n);
 	rc = channel_send(u->channel, buf_slice(&text), fds, n);
+	crypto_wipe(text.data, text.len);
 	buf_fini(&text);
 	if (rc)
 		fail(u, strerror(-rc));
+}
+
+/* ---- what is left, for whoever wants to know why we are still here ---- */
+
+struct report {
+	struct json_out o;
+	uint32_t endpoints;
+};
+
+static void report_endpoint(void *arg, const struct endpoint_ref *ref, uint32_t in_flight)
+{
+	struct report *r = arg;
+
+	if (r->endpoints++ >= REPORT_ENDPOINTS_MAX)
+		return;
+	json_obj(&r->o, NULL);
+	routing_put_ref(&r->o, ref);
+	json_put_int(&r->o, "in_flight", in_flight);
+	json_obj_end(&r->o);
+}
+
+static void on_report(void *arg)
+{
+	struct upgrade *u = arg;
+	struct control *c = u->control;
+	struct report r = { 0 };
+	struct buf text;
+
+	if (!u->channel)
+		return;
+	buf_init(&text, CHANNEL_MESSAGE_MAX);
+	json_out_init(&r.o, &text);
+	json_obj(&r.o, NULL);
+	json_obj(&r.o, "draining");
+	json_put_int(&r.o, "pid", getpid());
+	json_put_int(&r.o, "connections", server_stats(c->server)->open);
+	json_arr(&r.o, "endpoints");
+	dataplane_each_busy(c->dataplane, report_endpoint, &r);
+	json_arr_end(&r.o);
+	json_obj_end(&r.o);
+	json_obj_end(&r.o);
+	/* One that is lost is followed by another. */
+	if (!text.full && !channel_is_behind(u->channel))
+		(void)!channel_send(u->channel, buf_slice(&text), NULL, 0);
+	buf_fini(&text);
+	deadline_set(&u->report, REPORT_EVERY_MS);
 }
 
 static void on_drained(void *arg)
@@ -289,6 +339,7 @@ static void only_drain(struct upgrade *u)
 	c->local = NULL;
 	server_disown(c->server);
 	server_retire(c->server, c->options->request_drain_s * 1000, on_drained, c);
+	on_report(u);
 }
 
 static void on_ready(struct upgrade *u)
@@ -476,6 +527,7 @@ struct upgrade *upgrade_create(struct control *c)
 	u->control = c;
 	deadline_init(&u->limit, c->loop, on_limit, u);
 	deadline_init(&u->reopen, c->loop, take_back, u);
+	deadline_init(&u->report, c->loop, on_report, u);
 	loop_task_init(&u->hand_over, on_hand_over, u);
 	list_init(&u->settled.link);
 	return u;
@@ -487,6 +539,7 @@ void upgrade_destroy(struct upgrade *u)
 		return;
 	deadline_stop(&u->limit);
 	deadline_stop(&u->reopen);
+	deadline_stop(&u->report);
 	loop_task_cancel(&u->hand_over);
 	deployer_wait_cancel(&u->settled);
 	end_child(u);

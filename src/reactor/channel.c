@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "reactor/crypto.h"
+
 #define MESSAGES_PER_EVENT 64
 #define SEND_BUFFER_BYTES (1 << 20)
 
@@ -261,6 +263,7 @@ int channel_receive(int fd, uint32_t limit_ms, struct buf *text, int *fds, size_
 	}
 	if (got > 0)
 		(void)!buf_append(text, bytes, (size_t)got);
+	crypto_wipe(bytes, CHANNEL_MESSAGE_MAX); /* it may be a secret */
 	free(bytes);
 	if (got > 0)
 		return 0;

@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 
@@ -92,6 +93,9 @@ def test_a_replica_with_requests_of_an_old_process_is_not_stopped(cluster):
             c.deploy("hello", "--env", "ROUND=1", replicas=1)
             # On a connection of the old process, which learns of the release: nothing new goes to the old container.
             assert "release 2" in kept.get(f"https://{HOST}/").text
+            # It says what it has still to do.
+            poll("the old one has a request", lambda: [r["in_flight"] for r in c.replicas("hello") if r["release"] == 1] == [1], 3)
+            assert [d["pid"] for d in c.json("status")["draining"]] == [c.old[0].popen.pid]
         assert answers == [] and "stopping" not in "".join(watch.logs().values())
         t.join(20)
         assert answers == [200]
@@ -142,7 +146,27 @@ def test_a_binary_that_does_not_start_changes_nothing(swapped):
     assert len(c.json("route", "ls")["items"]) == len(BROKEN)
 
 
-def test_one_at_a_time_and_by_signal(swapped, tmp_path):
+@pytest.fixture
+def systemd(tmp_path, monkeypatch):
+    """The service manager's socket: a function that gives who said what so far."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.bind(str(tmp_path / "notify"))
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        s.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        said = []
+
+        def heard():
+            try:
+                while True:
+                    text, extra, _, _ = s.recvmsg(200, socket.CMSG_SPACE(12))
+                    said.append((struct.unpack("3i", extra[0][2])[0], text.decode()))
+            except BlockingIOError:
+                return said
+        yield heard
+
+
+def test_one_at_a_time_and_by_signal(systemd, swapped, tmp_path):
     c, swap = swapped
     go = tmp_path / "go"
     swap(f"#!/bin/sh\nwhile [ ! -e {go} ]; do sleep 0.05; done\nexec {TEMPS} \"$@\"\n")
@@ -156,6 +180,10 @@ def test_one_at_a_time_and_by_signal(swapped, tmp_path):
     c.upgraded()
     assert old.popen.wait(20) == 0
     assert [r["host"] for r in c.json("route", "ls")["items"]] == ["h.example.test"]
+    # The main process says who is the next one, before that says that it is ready.
+    pids = old.popen.pid, c.process.popen.pid
+    assert poll("all is said", lambda: (lambda said: said if len(said) == 4 else None)(systemd())) == [
+        (pids[0], "READY=1"), (pids[0], "RELOADING=1"), (pids[0], f"MAINPID={pids[1]}"), (pids[1], "READY=1")]
     # The next one is told to end while it drains for nobody: the socket and the ready file are its own.
     assert c.process.stop() == 0
     assert not c.ready.exists() and not (c.data / "temps.sock").exists()
