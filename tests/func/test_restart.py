@@ -6,8 +6,9 @@ import threading
 from conftest import docker, poll
 
 
-def started(c):
-    ids = docker("ps", "-q", "--filter", f"label=sh.temps.cluster={c.id}").split()
+def started(c, *more):
+    """Of every container that runs, or of those with these labels: its id and when it was started."""
+    ids = docker("ps", "-q", *(w for label in (f"sh.temps.cluster={c.id}", *more) for w in ("--filter", f"label={label}"))).split()
     return sorted(docker("inspect", "--format", "{{.Id}} {{.State.StartedAt}}", *ids).splitlines())
 
 
