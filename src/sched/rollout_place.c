@@ -89,6 +89,19 @@ void rollout_wait_for_nodes(struct cluster *c, struct app *a)
 		list_push_back(&c->unsettled, &a->unsettled_link);
 }
 
+/* Apps that wait to be where another one is look again: that one may be there now. */
+static void call_followers(struct cluster *c)
+{
+	LIST_FOR_EACH_SAFE(a, &c->unsettled, struct app, unsettled_link) {
+		const struct release *rel = a->rolling ? a->rolling : a->current;
+
+		if (!rel || !rel->spec.affinity.n)
+			continue;
+		list_remove(&a->unsettled_link);
+		cluster_touch(c, a);
+	}
+}
+
 bool rollout_place_missing(struct cluster *c, struct release *rel, uint32_t missing, bool moving)
 {
 	struct placement_ask ask = { .app = rel->app->name,
@@ -111,6 +124,7 @@ bool rollout_place_missing(struct cluster *c, struct release *rel, uint32_t miss
 		if (!more)
 			rc = -ENOSPC;
 		release_dirty(c, rel);
+		call_followers(c);
 	}
 	if (rc)
 		rollout_wait_for_nodes(c, rel->app);

@@ -286,6 +286,44 @@ static void test_capacity(void **state)
 	CHECK_INT("given back", cluster_node(rig.c, 1)->promised.sum.cpu_millis, 0);
 }
 
+/* Only worker-2 is heard of for so long. */
+static void pass_without_worker_1(uint64_t ms)
+{
+	for (uint64_t end_ms = rig.now.mono_ms + ms; rig.now.mono_ms < end_ms;) {
+		rig.now.mono_ms += 1000;
+		if (rig.now.mono_ms % 10000 == 0)
+			rig_do(&rig, (struct cluster_event){ EVENT_HEARTBEAT, .heartbeat = { .reply = 1,
+											     .node_id = 2,
+											     .docker_ok = true } });
+		rig_do(&rig, (struct cluster_event){ .type = EVENT_TICK });
+	}
+}
+
+/* The node of two apps is lost, and the one that wants to be with the other is looked at first: it follows. */
+static void test_followers(void **state)
+{
+	const char *rule = "app=db";
+	struct app_spec db = rig_spec(1), front = rig_spec(1);
+
+	(void)state;
+	rig_join(&rig, "worker-1", "eu");
+	rig_join(&rig, "worker-2", "eu");
+	db.labels = &in_eu;
+	db.labels_n = 1;
+	front.affinity = (struct strs){ &rule, 1 };
+	rig_deploy(&rig, "db", &db);
+	rig_deploy(&rig, "front", &front);
+	db.stop_grace_s = 1; /* placed later than what follows it */
+	rig_do(&rig, (struct cluster_event){ EVENT_AGENT_LOST, .agent = { 2, "gone" } });
+	rig_deploy(&rig, "db", &db);
+	rig_do(&rig, (struct cluster_event){ EVENT_AGENT_REACHABLE, .agent = { 2, NULL } });
+	CHECK_STR("db", rig_nodes(&rig, "db"), "1");
+	CHECK_STR("front", rig_nodes(&rig, "front"), "1");
+	pass_without_worker_1(95000);
+	CHECK_STR("db elsewhere", rig_nodes(&rig, "db"), "1 2");
+	CHECK_STR("front follows", rig_nodes(&rig, "front"), "1 2");
+}
+
 /* Who keeps away from another app is not joined by it later, as long as it runs. */
 static void test_keepers(void **state)
 {
@@ -401,6 +439,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cursor_moves_with_success_only, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_capacity, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_followers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_keepers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_slices, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_addresses_for_all, setup, teardown),
