@@ -57,23 +57,6 @@ static int parse_token(struct join *j, struct err *err)
 	return 0;
 }
 
-static int parse_labels(struct join *j, struct err *err)
-{
-	struct slice rest = slice_str(j->o->labels), item, value, key;
-
-	while (rest.p) {
-		item = slice_trim(slice_split(rest, ',', &rest));
-		if (!item.n && !rest.p)
-			break;
-		key = slice_split(item, '=', &value);
-		if (!key.n || !value.p)
-			return err_say(err, -EINVAL, "--labels: \"%.*s\" is not key=value",
-				       SLICE_ARG(item));
-		pairs_add(&j->settings.labels, slice_trim(key), slice_trim(value));
-	}
-	return 0;
-}
-
 static int parse_name(struct join *j, struct err *err)
 {
 	char host[256] = "";
@@ -87,39 +70,6 @@ static int parse_name(struct join *j, struct err *err)
 		err, -EINVAL,
 		"%s \"%s\" cannot name a node: 1 to 64 letters, digits, '.', '_' and '-'; give --name",
 		j->o->name ? "--name" : "the host name", j->settings.node_name);
-}
-
-/* What --labels says comes first. */
-static void add_label(struct join *j, struct slice key, struct slice value)
-{
-	for (size_t i = 0; i < j->settings.labels.n; i++)
-		if (slice_eq(slice_str(j->settings.labels.items[i].key), key))
-			return;
-	pairs_add(&j->settings.labels, key, value);
-}
-
-static void parse_tags(struct join *j)
-{
-	struct slice rest = slice_str(j->o->tags), tag;
-
-	while (rest.p) {
-		tag = slice_trim(slice_split(rest, ',', &rest));
-		if (tag.n)
-			add_label(j, tag, SLICE("true"));
-	}
-	if (j->o->region)
-		add_label(j, SLICE("region"), slice_str(j->o->region));
-}
-
-static void parse_resources(struct join *j)
-{
-	const struct join_options *o = j->o;
-
-	j->settings.resources = (struct metrics_told){ .cpu_cores = (uint32_t)o->cpu_cores,
-						       .memory_gb = (uint32_t)o->memory_gb,
-						       .disk_gb = (uint32_t)o->disk_gb,
-						       .gpus_told = o->gpus >= 0,
-						       .gpus = o->gpus >= 0 ? (uint32_t)o->gpus : 0 };
 }
 
 static int parse_addresses(struct join *j, struct err *err)
@@ -154,10 +104,9 @@ static int parse_options(struct join *j, struct err *err)
 		rc = parse_name(j, err);
 	if (!rc)
 		rc = parse_addresses(j, err);
-	if (!rc && j->o->labels)
-		rc = parse_labels(j, err);
-	parse_tags(j);
-	parse_resources(j);
+	if (!rc)
+		rc = node_says_labels(&j->o->node, &j->settings.labels, err);
+	j->settings.resources = node_says_resources(&j->o->node);
 	settings_set(&j->settings.control_plane_url, j->o->url);
 	j->use_tls = !strncmp(j->o->url, "https:", 6);
 	return rc;

@@ -2,7 +2,7 @@
 #ifndef TEMPS_AGENT_JOIN_H
 #define TEMPS_AGENT_JOIN_H
 
-#include <stdint.h>
+#include "agent/node_says.h"
 
 /* What the command line said; NULL where it said nothing. */
 struct join_options {
@@ -10,11 +10,7 @@ struct join_options {
 	const char *token;		/* <64 hex fingerprint>.<64 hex secret>, or the bare secret */
 	const char *private_address;	/* literal address the control plane reaches this machine by */
 	const char *name;		/* NULL: the host name */
-	const char *labels;		/* "region=eu-west,gpu=true" */
-	const char *tags;		/* "gpu,large-memory": labels with the value true */
-	const char *region;		/* the label region */
-	int64_t cpu_cores, memory_gb, disk_gb;	/* 0: what is found */
-	int64_t gpus;			/* -1: what is found */
+	struct node_says node;
 	const char *agent_address;	/* where the agent will listen; NULL: 0.0.0.0:3100 */
 };
 

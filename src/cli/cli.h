@@ -105,6 +105,15 @@ bool cli_same_key(const char *a, const char *b);
 #define OPT_POLICY(list) { "policy", "KEY=VALUE", OPT_LIST, (list), "a rule of the front door, see temps-policy(7)", 0, 0, true }
 /* The row of --protocol, which stands for a policy of that name. */
 #define OPT_PROTOCOL(text) { "protocol", "http1|h2c", OPT_TEXT, (text), "what is spoken to it (http1); h2c for gRPC", 0, 0, false }
+/* The rows for a machine as a node, into a struct node_says. */
+#define OPT_NODE(n)                                                                                                           \
+	{ "labels", "K=V,…", OPT_TEXT, &(n).labels, "labels to schedule by", 0, 0, false },                                    \
+	{ "tags", "TAG,…", OPT_TEXT, &(n).tags, "tags to schedule by: labels with the value true", 0, 0, false },              \
+	{ "region", "NAME", OPT_TEXT, &(n).region, "where it stands: the label region", 0, 0, false },                         \
+	{ "cpu-cores", "N", OPT_COUNT, &(n).cpu_cores, "cores to give away (all)", 1, 65536, false },                          \
+	{ "memory-gb", "N", OPT_COUNT, &(n).memory_gb, "GiB of memory to give away (all)", 1, 1 << 20, false },                \
+	{ "disk-gb", "N", OPT_COUNT, &(n).disk_gb, "GiB of disk to give away (all)", 1, 1 << 30, false },                      \
+	{ "gpus", "N", OPT_COUNT, &(n).gpus, "graphics cards to give away (all)", 0, 64, false }
 /* Writes them as member "policy", if there are any. <protocol>: of --protocol, or NULL. -1 to go on,
  * else the exit code. */
 int cli_put_policy(const struct cli *c, struct json_out *o, const struct opt_list *list,

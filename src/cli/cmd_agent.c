@@ -27,19 +27,13 @@ static int agent(struct cli *c, int argc, char **argv)
 
 static int join(struct cli *c, int argc, char **argv)
 {
-	struct join_options o = { .gpus = -1 };
+	struct join_options o = { .node.gpus = -1 };
 	const char *from_env = getenv("TEMPS_JOIN_TOKEN");
 	char *secret;
 	const struct opt opts[] = {
 		{ "private-address", "IP", OPT_TEXT, &o.private_address, "where the control plane reaches this machine", 0, 0, false },
 		{ "name", "NAME", OPT_TEXT, &o.name, "this node's name (the host name)", 0, 0, false },
-		{ "labels", "K=V,…", OPT_TEXT, &o.labels, "labels to schedule by", 0, 0, false },
-		{ "tags", "TAG,…", OPT_TEXT, &o.tags, "tags to schedule by: labels with the value true", 0, 0, false },
-		{ "region", "NAME", OPT_TEXT, &o.region, "where it stands: the label region", 0, 0, false },
-		{ "cpu-cores", "N", OPT_COUNT, &o.cpu_cores, "cores to give away (all)", 1, 65536, false },
-		{ "memory-gb", "N", OPT_COUNT, &o.memory_gb, "GiB of memory to give away (all)", 1, 1 << 20, false },
-		{ "disk-gb", "N", OPT_COUNT, &o.disk_gb, "GiB of disk to give away (all)", 1, 1 << 30, false },
-		{ "gpus", "N", OPT_COUNT, &o.gpus, "graphics cards to give away (all)", 0, 64, false },
+		OPT_NODE(o.node),
 		{ "agent-address", "A:P", OPT_TEXT, &o.agent_address, "where the agent will listen (0.0.0.0:3100)", 0, 0, false },
 		{ 0 },
 	};

@@ -16,6 +16,7 @@ struct serve_args {
 	uint64_t head_ms, idle_ms, body_ms, write_ms, tunnel_idle_ms;
 	int64_t max_connections, max_per_address, max_tunnels_per_address, min_rate;
 	bool no_access_log, h2c;
+	struct node_says node;
 };
 
 /* Root has the well-known ports; anyone else gets ports that need no privilege, on loopback. */
@@ -38,7 +39,13 @@ static const char *default_access_log(void)
 static int check(const struct cli *c, const struct serve_args *a)
 {
 	const char *format = a->access_log_format;
+	struct pairs labels = { 0 };
+	struct err err;
+	int rc = node_says_labels(&a->node, &labels, &err);
 
+	pairs_fini(&labels);
+	if (rc)
+		return cli_usage(c, "%s", err.text);
 	if (a->certs.n != a->keys.n)
 		return cli_usage(c, "each --cert needs its --key: %zu and %zu were given", a->certs.n, a->keys.n);
 	if (format && strcmp(format, "json") && strcmp(format, "text"))
@@ -93,6 +100,7 @@ static int run(struct cli *c, struct serve_args *a)
 	o.console_host = a->console_host;
 	o.data_dir = cli_data_dir(c);
 	o.docker_host = a->docker_host;
+	o.node = a->node;
 	o.access_log = a->no_access_log ? NULL : a->access_log ? a->access_log : default_access_log();
 	o.access_log_json = a->access_log_format && !strcmp(a->access_log_format, "json");
 	o.ready_file = a->ready_file;
@@ -117,7 +125,7 @@ static int run(struct cli *c, struct serve_args *a)
 
 static int serve(struct cli *c, int argc, char **argv)
 {
-	struct serve_args a = { 0 };
+	struct serve_args a = { .node.gpus = -1 };
 	const struct opt opts[] = {
 		{ "address", "A:P", OPT_LIST, &a.addresses, "listen for HTTP", 0, 0, false },
 		{ "tls-address", "A:P", OPT_LIST, &a.tls_addresses, "listen for HTTPS", 0, 0, false },
@@ -125,6 +133,7 @@ static int serve(struct cli *c, int argc, char **argv)
 		{ "key", "PEM", OPT_LIST, &a.keys, "its key, in the same order", 0, 0, false },
 		{ "console-host", "NAME", OPT_TEXT, &a.console_host, "the host name of the API", 0, 0, false },
 		{ "docker-host", "URL", OPT_TEXT, &a.docker_host, "the Docker Engine; 'none' runs nothing here", 0, 0, false },
+		OPT_NODE(a.node),
 		{ "config", "FILE", OPT_TEXT, &a.config, "read these options from a file too, see temps.conf(5)", 0, 0, false },
 		{ "access-log", "FILE", OPT_TEXT, &a.access_log, "log each request; - is standard output", 0, 0, false },
 		{ "no-access-log", NULL, OPT_FLAG, &a.no_access_log, "log no request, under systemd too", 0, 0, false },

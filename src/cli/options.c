@@ -13,7 +13,7 @@
 #include "base/text.h"
 #include "cli/cli.h"
 
-#define MAX_OPTS 48
+#define MAX_OPTS 64
 #define LETTERS_SIZE (2 * MAX_OPTS + 3)
 #define FIRST_VAL 256	/* getopt_long() values of our rows, clear of characters */
 

@@ -428,6 +428,11 @@ static const char *architecture(void)
 	return u.machine;
 }
 
+static int read_labels(struct control *c, struct err *err)
+{
+	return node_says_labels(&c->options->node, &c->local_labels, err);
+}
+
 static int open_domain(struct control *c, struct err *err)
 {
 	const struct serve_options *o = c->options;
@@ -437,6 +442,7 @@ static int open_domain(struct control *c, struct err *err)
 		.cluster_id = c->cluster_id,
 		.loopback_nodes = c->loopback_only,
 		.local_architecture = architecture(),
+		.local_labels = c->local_labels,
 		.local_publish = local_publishes(o->docker_host),
 		.local_subnet = o->network_subnet,
 		.offline_after_ms = o->offline_after_s * 1000,
@@ -470,7 +476,7 @@ static int open_domain(struct control *c, struct err *err)
 int boot_open(struct control *c, struct err *err)
 {
 	static int (*const parts[])(struct control *c, struct err *err) = {
-		open_data_dir, open_loop, open_store, open_identity, open_authorities,
+		read_labels, open_data_dir, open_loop, open_store, open_identity, open_authorities,
 		open_certs,    open_listeners, open_front, open_domain,
 	};
 	int rc = 0;
@@ -502,6 +508,7 @@ void boot_close(struct control *c)
 	rpc_destroy(c->rpc);
 	work_destroy(c->work);
 	loop_destroy(c->loop);
+	pairs_fini(&c->local_labels);
 	authority_fini(&c->cluster_ca);
 	authority_fini(&c->front_ca);
 	buf_fini(&c->ca_answer);

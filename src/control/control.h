@@ -53,6 +53,7 @@ struct control {
 	struct upgrade *upgrade;
 	uint8_t seal_key[32];		/* of node tokens and registry passwords at rest */
 	char cluster_id[CLUSTER_ID_MAX + 1];
+	struct pairs local_labels;	/* of this machine as a node */
 	char network_name[64];		/* of the bridge network of local's containers */
 	bool fresh;			/* this is the cluster's first start */
 	bool keyed;			/* the first admin key was made */

@@ -199,6 +199,7 @@ int local_create(struct local **out, struct control *c, struct err *err)
 	struct engine_config config = { .docker_host = host,
 					.cluster_id = c->cluster_id,
 					.node_name = "local" };
+	struct metrics_told told;
 	int rc = 0;
 
 	l->control = c;
@@ -206,6 +207,8 @@ int local_create(struct local **out, struct control *c, struct err *err)
 	deadline_init(&l->settle, c->loop, on_settled, l);
 	deadline_init(&l->measure, c->loop, on_measure, l);
 	l->metrics = metrics_create(DOCKER_ROOT);
+	told = node_says_resources(&c->options->node);
+	metrics_tell(l->metrics, &told);
 	config.logs = l->logs = keep_logs(c);
 	if (!host || strcmp(host, "none") != 0)
 		rc = engine_create(&l->engine, c->loop, c->rpc, &config, err);

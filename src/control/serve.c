@@ -27,6 +27,7 @@ void serve_options_default(struct serve_options *o)
 	*o = (struct serve_options){
 		.heartbeat_interval_s = 30,
 		.offline_after_s = 90,
+		.node.gpus = -1,
 		.network_subnet = "10.213.0.0/16",
 		.drain_limit_s = 30,
 		.request_drain_s = 300,

@@ -3,6 +3,7 @@
 #ifndef TEMPS_CONTROL_SERVE_H
 #define TEMPS_CONTROL_SERVE_H
 
+#include "agent/node_says.h"
 #include "base/base.h"
 #include "http/server.h"
 
@@ -27,6 +28,7 @@ struct serve_options {
 	const char *data_dir;			/* made when missing, 0700 */
 	/* "unix:///…" or "tcp://…"; NULL: the usual socket; "none": run no containers here */
 	const char *docker_host;
+	struct node_says node;	/* of this machine as a node */
 	const char *access_log;			/* file, "-" for standard output; NULL: none */
 	bool access_log_json;
 	/* receives {"http":[…],"https":[…],"pid":n} once requests are accepted; NULL: none */

@@ -76,6 +76,8 @@ static int init_local(struct cluster *c, struct err *err)
 	c->local->docker_ok = true;
 	text_replace(&c->local->role, "control");
 	text_replace(&c->local->architecture, c->config.local_architecture);
+	pairs_copy(&c->local->labels, &c->config.local_labels);
+	c->config.local_labels = (struct pairs){ 0 }; /* borrowed for the call */
 	snprintf(c->local->reason, sizeof(c->local->reason), "no Docker engine answers");
 	return 0;
 }

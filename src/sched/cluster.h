@@ -25,6 +25,7 @@ struct cluster_config {
 	bool loopback_nodes; /* private addresses of nodes may be loopback: the control plane itself listens there only */
 	const char *local_name;		/* "local" */
 	const char *local_architecture; /* "amd64" */
+	struct pairs local_labels;
 	bool local_publish; /* containers on local are reached through ports on 127.0.0.1 (rootless, remote engine) */
 	const char *
 		local_subnet; /* else static addresses in this IPv4 network: "172.31.240.0/20"; its .1 is the gateway */

@@ -9,8 +9,8 @@ def rows(plan, part, key="node"):
     return [x[key] for x in plan[part]]
 
 
-def test_plan_deploy_explain(cluster):
-    c = cluster
+def test_plan_deploy_explain(new_cluster):
+    c = new_cluster("--region", "home", "--tags", "fast", "--cpu-cores", "3")
     w = c.worker("worker-1", labels="region=eu,gpu=true")
 
     plan = c.json("plan", "hello", "--image", c.image, "--replicas", "3", "--strategy", "spread")
@@ -29,6 +29,10 @@ def test_plan_deploy_explain(cluster):
     assert [(n["node"], n["replicas"]) for n in told["nodes"]] == [("local", 2), ("worker-1", 1)]
     text = c.run("explain", "hello").stdout
     assert "would be put there again" in text and "the next one" in text and "fewest replicas" in text
+
+    here = c.json("node", "show", "local")
+    assert here["resources"]["cpu_cores"] == 3 and here["labels"] == {"fast": "true", "region": "home"}
+    assert c.json("plan", "hello", "--label", "region=home")["start"][2]["node"] == "local"
 
     # A change is a new release; the same again is nothing.
     change = c.json("deploy", "hello", "--dry-run", "--env", "A=b")

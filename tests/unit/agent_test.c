@@ -359,11 +359,7 @@ static struct join_options good_join(void)
 		.token = w.token,
 		.private_address = "127.0.0.1",
 		.name = "worker-1",
-		.labels = "region=eu-west,gpu=true",
-		.tags = "fast,gpu",
-		.region = "said already",
-		.memory_gb = 2,
-		.gpus = -1,
+		.node = { .labels = "region=eu-west,gpu=true", .tags = "fast,gpu", .region = "said already", .memory_gb = 2, .gpus = -1 },
 		.agent_address = "127.0.0.1:0",
 	};
 }
@@ -465,7 +461,7 @@ static void test_join_usage(void **state)
 		{ "short fingerprint", { .url = "https://x", .token = "ab." SECRET, .private_address = "10.0.0.5" }, "before its dot" },
 		{ "no address", { .url = "https://x", .token = SECRET }, "--private-address" },
 		{ "a name", { .url = "https://x", .token = SECRET, .private_address = "host" }, "literal address" },
-		{ "label", { .url = "https://x", .token = SECRET, .private_address = "::1", .labels = "a=b,gpu" }, "\"gpu\" is not key=value" },
+		{ "label", { .url = "https://x", .token = SECRET, .private_address = "::1", .node.labels = "a=b,gpu" }, "\"gpu\" is not key=value" },
 		{ "node name", { .url = "https://x", .token = SECRET, .private_address = "::1", .name = "a b" }, "--name \"a b\"" },
 		{ "agent address", { .url = "https://x", .token = SECRET, .private_address = "::1", .agent_address = "here" }, "--agent-address" },
 	};
