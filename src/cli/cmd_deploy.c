@@ -8,7 +8,7 @@
 #include "cli/plan.h"
 
 struct deploy_args {
-	const char *image, *health_path, *strategy, *protocol;
+	const char *image, *health_path, *strategy, *architecture, *protocol;
 	int64_t replicas, port;
 	double cpus;
 	int64_t gpus;
@@ -108,6 +108,8 @@ static int put_request(const struct cli *c, const struct deploy_args *a, struct 
 		json_put_int(&o, "health_timeout_s", (int64_t)((a->health_timeout_ms + 999) / 1000));
 	if (a->stop_grace_ms)
 		json_put_int(&o, "stop_grace_s", (int64_t)((a->stop_grace_ms + 999) / 1000));
+	if (a->architecture)
+		json_put_str(&o, "architecture", strcmp(a->architecture, "any") ? a->architecture : "");
 	if (a->strategy)
 		json_put_str(&o, "strategy", a->strategy);
 	if (a->cpus > 0)
@@ -172,6 +174,7 @@ static int deploy(struct cli *c, int argc, char **argv)
 		{ "node", "NAME", OPT_LIST, &a.nodes, "only on this node", 0, 0, false },
 		{ "label", "K=V", OPT_LIST, &a.labels, "only on nodes with this label", 0, 0, false },
 		{ "tag", "TAG", OPT_LIST, &a.tags, "only on nodes with this tag", 0, 0, false },
+		{ "architecture", "NAME", OPT_TEXT, &a.architecture, "only on nodes with this processor, such as amd64", 0, 0, false },
 		{ "affinity", "RULE", OPT_LIST, &a.affinity, "only where app=NAME runs or label:KEY=VALUE is; soft: for a wish", 0, 0, false },
 		{ "anti-affinity", "RULE", OPT_LIST, &a.anti_affinity, "the opposite", 0, 0, false },
 		{ "strategy", "NAME", OPT_TEXT, &a.strategy, "round-robin (default), spread, least-loaded or binpack", 0, 0, false },

@@ -145,6 +145,7 @@ static void put_spec(struct json_out *o, const struct app_spec *s)
 	json_put_int(o, "memory_bytes", (int64_t)s->memory_bytes);
 	json_put_int(o, "disk_bytes", (int64_t)s->disk_bytes);
 	json_put_int(o, "gpus", s->gpus);
+	json_put_str(o, "architecture", s->architecture);
 	strs_put(&s->affinity, o, "affinity");
 	strs_put(&s->anti_affinity, o, "anti_affinity");
 	json_arr(o, "nodes");

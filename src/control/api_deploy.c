@@ -242,6 +242,8 @@ static int parse(const struct json *j, struct wish *w, struct err *err)
 		return err_say(err, -EINVAL, "member \"image\": a new app needs one");
 	if (s->health_path && !*s->health_path)
 		s->health_path = NULL;
+	if (s->architecture && !*s->architecture)
+		s->architecture = NULL;
 	return spec_check(s, err);
 }
 
