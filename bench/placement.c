@@ -187,6 +187,92 @@ static void time_full(struct cluster *c, unsigned nodes, unsigned replicas, unsi
 	       strategy, nodes, replicas, of_app, all / 1000, all / replicas, longest);
 }
 
+/* ---- a whole rollout, with nodes that answer at once ---- */
+
+#define ANSWERS (16u * DEPLOY)
+
+struct answers {
+	struct cluster_event events[ANSWERS];
+	unsigned first, n;
+	struct batch *batches[ANSWERS]; /* what the events borrow from */
+	unsigned batches_n;
+};
+
+static void answer(struct answers *a, const struct effect *e)
+{
+	static const struct container_info runs = { .container_id = "c",
+						    .name = "",
+						    .state = CONTAINER_RUNNING,
+						    .started_at = "then",
+						    .spec_hash = "" };
+	struct cluster_event *out = &a->events[a->n];
+
+	switch (e->type) {
+	case EFFECT_IMAGE_ENSURE:
+		out->type = EVENT_IMAGE_DONE;
+		out->image.result.op = e->image.op;
+		out->image.image_id = "sha256:1";
+		break;
+	case EFFECT_CREATE:
+		out->type = EVENT_CREATE_DONE;
+		out->container_done.result.op = e->create.op;
+		out->container_done.info = runs;
+		break;
+	case EFFECT_PROBE_START:
+		out->type = EVENT_PROBE_DONE;
+		out->probe = (struct event_probe_done){ .op = e->probe.op, .healthy = true };
+		break;
+	default: return;
+	}
+	if (++a->n == ANSWERS)
+		abort();
+}
+
+/* One step, and what it asks for is answered later; returns its CPU time in µs. */
+static double step_answered(struct cluster *c, struct answers *a, const struct cluster_event *e)
+{
+	double from = cpu_us(), us;
+	struct batch *b = cluster_step(c, e, (struct cluster_now){ 1000, 1700000000000 });
+
+	us = cpu_us() - from;
+	a->batches[a->batches_n++] = b;
+	if (a->batches_n == ANSWERS)
+		abort();
+	for (size_t i = 0; i < b->effects_n; i++)
+		answer(a, &b->effects[i]);
+	return us;
+}
+
+/* From the command until all of it serves: the longest step of each kind. */
+static void time_rollout(struct cluster *c, unsigned nodes)
+{
+	struct answers *a = xcalloc(1, sizeof(*a));
+	struct app_spec spec = spec_of(NULL);
+	double longest[EVENT_TYPES] = { 0 }, us;
+
+	spec.replicas = DEPLOY;
+	a->events[a->n++] = (struct cluster_event){ EVENT_DEPLOY, .deploy = { .app = "whole", .spec = &spec } };
+	for (;;) {
+		struct cluster_event tick = { .type = EVENT_TICK }, *e = &tick;
+
+		if (a->first < a->n)
+			e = &a->events[a->first++];
+		else if (cluster_next_ms(c) > 1000)
+			break;
+		us = step_answered(c, a, e);
+		longest[e->type] = MAX(longest[e->type], us);
+	}
+	printf("rollout nodes=%u replicas=%u active=%d longest_us", nodes, DEPLOY,
+	       cluster_app(c, "whole")->current != NULL);
+	for (unsigned i = 0; i < EVENT_TYPES; i++)
+		if (longest[i] > 0)
+			printf(" %s=%.0f", event_name(i), longest[i]);
+	putchar('\n');
+	for (unsigned i = 0; i < a->batches_n; i++)
+		batch_free(a->batches[i]);
+	free(a);
+}
+
 /* The steps of a deploy of 1,000 replicas, up to where nodes have to answer. */
 static void time_deploy(struct cluster *c, unsigned nodes)
 {
@@ -234,6 +320,7 @@ static void run(unsigned nodes, unsigned replicas)
 		time_full(c, nodes, replicas, 1, strategies[0]);
 	}
 	time_deploy(c, nodes);
+	time_rollout(c, nodes);
 	cluster_destroy(c);
 }
 

@@ -32,9 +32,9 @@ static void say_room(const struct placement_ask *ask, const struct placement_ver
 	switch (v->refused) {
 	case REFUSED_CPU:
 		snprintf(out, PLACEMENT_TEXT_MAX,
-			 "too little CPU: %" PRIu64 " of %" PRIu32
-			 " thousandths of a core are promised, %" PRIu64 " more asked for",
-			 sum->cpu_millis, has->cpu_millis, want.cpu_millis);
+			 "too little CPU: %g of %g cores are promised, %g more asked for",
+			 (double)sum->cpu_millis / 1000, has->cpu_millis / 1000.0,
+			 (double)want.cpu_millis / 1000);
 		break;
 	case REFUSED_MEMORY:
 		snprintf(out, PLACEMENT_TEXT_MAX,

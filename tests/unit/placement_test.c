@@ -278,7 +278,7 @@ static void test_capacity(void **state)
 	spec.nodes = (struct strs){ (const char *[]){ "worker-1" }, 1 };
 	rig_deploy(&rig, "greedy", &spec);
 	CHECK_INT("no room", rig.reply.kind, REPLY_UNPLACEABLE);
-	assert_non_null(strstr(rig.text, "worker-1: too little CPU: 600 of 1000"));
+	assert_non_null(strstr(rig.text, "worker-1: too little CPU: 0.6 of 1 cores"));
 	spec.nodes = (struct strs){ (const char *[]){ "ghost" }, 1 };
 	rig_deploy(&rig, "lost", &spec);
 	assert_non_null(strstr(rig.text, "ghost: no such node"));
