@@ -54,11 +54,12 @@ static void load_nodes(struct cluster *c, unsigned nodes)
 	for (unsigned i = 1; i < nodes; i++) {
 		snprintf(key, sizeof(key), "%010u", i);
 		load(c, "node", key,
-		     xasprintf("{\"v\":1,\"id\":%u,\"name\":\"worker-%u\",\"address\":\"https://10.%u.%u.%u:3100\","
-			       "\"private_address\":\"10.%u.%u.%u\",\"role\":\"worker\",\"architecture\":\"amd64\","
-			       "\"intent\":\"active\",\"labels\":{\"tier\":\"gold\",\"region\":\"%s\",\"ssd\":\"true\"}}",
-			       i, i, i >> 16, i >> 8 & 255, i & 255, i >> 16, i >> 8 & 255, i & 255,
-			       regions[i % 3]));
+		     xasprintf(
+			     "{\"v\":1,\"id\":%u,\"name\":\"worker-%u\",\"address\":\"https://10.%u.%u.%u:3100\","
+			     "\"private_address\":\"10.%u.%u.%u\",\"role\":\"worker\",\"architecture\":\"amd64\","
+			     "\"intent\":\"active\",\"labels\":{\"tier\":\"gold\",\"region\":\"%s\",\"ssd\":\"true\"}}",
+			     i, i, i >> 16, i >> 8 & 255, i & 255, i >> 16, i >> 8 & 255, i & 255,
+			     regions[i % 3]));
 	}
 }
 
@@ -71,20 +72,23 @@ static void load_replicas(struct cluster *c, unsigned nodes, unsigned replicas)
 
 		snprintf(app, sizeof(app), "app-%u", a);
 		if (n == 1) {
-			load(c, "app", app, xasprintf("{\"v\":1,\"name\":\"%s\",\"next_release\":2}", app));
+			load(c, "app", app,
+			     xasprintf("{\"v\":1,\"name\":\"%s\",\"next_release\":2}", app));
 			snprintf(key, sizeof(key), "%s/%010u", app, 1u);
 			load(c, "release", key,
-			     xasprintf("{\"v\":1,\"app\":\"%s\",\"release\":1,\"state\":\"active\",\"spec\":{\"image\":"
-				       "\"hello:1\",\"replicas\":%u,\"port\":8080,\"cpu_millis\":1}}",
-				       app, MIN(APP_REPLICAS, replicas - i)));
+			     xasprintf(
+				     "{\"v\":1,\"app\":\"%s\",\"release\":1,\"state\":\"active\",\"spec\":{\"image\":"
+				     "\"hello:1\",\"replicas\":%u,\"port\":8080,\"cpu_millis\":1}}",
+				     app, MIN(APP_REPLICAS, replicas - i)));
 		}
 		snprintf(key, sizeof(key), "%s/%010u", app, n);
 		load(c, "replica", key,
-		     xasprintf("{\"v\":1,\"app\":\"%s\",\"replica\":%u,\"release\":1,\"node_id\":%u,\"phase\":\"ready\","
-			       "\"ip\":\"10.9.9.9\",\"port\":8080,\"cpu_millis\":1,\"memory_bytes\":1048576,"
-			       "\"container_id\":\"%064u\",\"started_at\":\"2026-11-25T00:00:00Z\","
-			       "\"placed\":\"next in turn of %u nodes that fit\"}",
-			       app, n, i % nodes, i, nodes));
+		     xasprintf(
+			     "{\"v\":1,\"app\":\"%s\",\"replica\":%u,\"release\":1,\"node_id\":%u,\"phase\":\"ready\","
+			     "\"ip\":\"10.9.9.9\",\"port\":8080,\"cpu_millis\":1,\"memory_bytes\":1048576,"
+			     "\"container_id\":\"%064u\",\"started_at\":\"2026-11-25T00:00:00Z\","
+			     "\"placed\":\"next in turn of %u nodes that fit\"}",
+			     app, n, i % nodes, i, nodes));
 	}
 }
 
@@ -139,9 +143,11 @@ static double time_one(struct cluster *c, const char *strategy, bool explain)
 {
 	struct app_spec spec = spec_of(strategy);
 	const struct app *a = cluster_app(c, "app-0");
-	struct placement_ask ask = {
-		.app = "app-0", .spec = &spec, .release = a ? a->current : NULL, .n = 1, .cursor = -1
-	};
+	struct placement_ask ask = { .app = "app-0",
+				     .spec = &spec,
+				     .release = a ? a->current : NULL,
+				     .n = 1,
+				     .cursor = -1 };
 	double from = cpu_us();
 	struct err err = { 0 };
 
@@ -251,7 +257,8 @@ static void time_rollout(struct cluster *c, unsigned nodes)
 	double longest[EVENT_TYPES] = { 0 }, us;
 
 	spec.replicas = DEPLOY;
-	a->events[a->n++] = (struct cluster_event){ EVENT_DEPLOY, .deploy = { .app = "whole", .spec = &spec } };
+	a->events[a->n++] =
+		(struct cluster_event){ EVENT_DEPLOY, .deploy = { .app = "whole", .spec = &spec } };
 	for (;;) {
 		struct cluster_event tick = { .type = EVENT_TICK }, *e = &tick;
 
@@ -281,7 +288,8 @@ static void time_deploy(struct cluster *c, unsigned nodes)
 	unsigned steps = 1;
 
 	spec.replicas = DEPLOY;
-	longest = sum = step(c, (struct cluster_event){ EVENT_DEPLOY, .deploy = { .app = "big", .spec = &spec } });
+	longest = sum = step(c, (struct cluster_event){
+					EVENT_DEPLOY, .deploy = { .app = "big", .spec = &spec } });
 	printf("deploy_first_step nodes=%u replicas=%u cpu_us=%.0f\n", nodes, DEPLOY, longest);
 	while (cluster_next_ms(c) <= 1000) {
 		us = step(c, (struct cluster_event){ .type = EVENT_TICK });
@@ -289,13 +297,14 @@ static void time_deploy(struct cluster *c, unsigned nodes)
 		sum += us;
 		steps++;
 	}
-	printf("deploy nodes=%u replicas=%u steps=%u cpu_us=%.0f longest_step_us=%.0f\n", nodes, DEPLOY, steps, sum,
-	       longest);
+	printf("deploy nodes=%u replicas=%u steps=%u cpu_us=%.0f longest_step_us=%.0f\n", nodes,
+	       DEPLOY, steps, sum, longest);
 }
 
 static void run(unsigned nodes, unsigned replicas)
 {
-	static const char *const strategies[] = { "round-robin", "spread", "least-loaded", "binpack" };
+	static const char *const strategies[] = { "round-robin", "spread", "least-loaded",
+						  "binpack" };
 	struct cluster_config config = { .cluster_id = "b", .local_subnet = "172.31.0.0/16" };
 	struct err err = { 0 };
 	struct cluster *c = cluster_create(&config, &err);
@@ -306,12 +315,13 @@ static void run(unsigned nodes, unsigned replicas)
 	with_nodes = heap_bytes();
 	load_replicas(c, nodes, replicas);
 	with_all = heap_bytes();
-	printf("memory nodes=%u replicas=%u bytes_a_node=%.0f bytes_a_replica=%.0f\n", nodes, replicas,
-	       (with_nodes - before) / nodes, (with_all - with_nodes) / replicas);
+	printf("memory nodes=%u replicas=%u bytes_a_node=%.0f bytes_a_replica=%.0f\n", nodes,
+	       replicas, (with_nodes - before) / nodes, (with_all - with_nodes) / replicas);
 	wake(c, nodes);
 	for (size_t i = 0; i < ARRAY_LEN(strategies); i++)
-		printf("one_replica strategy=%s nodes=%u replicas=%u cpu_us=%.1f explained_us=%.1f\n", strategies[i],
-		       nodes, replicas, time_one(c, strategies[i], false), time_one(c, strategies[i], true));
+		printf("one_replica strategy=%s nodes=%u replicas=%u cpu_us=%.1f explained_us=%.1f\n",
+		       strategies[i], nodes, replicas, time_one(c, strategies[i], false),
+		       time_one(c, strategies[i], true));
 	for (size_t i = 0; i < ARRAY_LEN(strategies); i++)
 		time_full(c, nodes, replicas, APP_REPLICAS, strategies[i]);
 	/* Small apps: each looks at every node for itself. */
@@ -345,8 +355,8 @@ static void apart(unsigned nodes, unsigned replicas)
 
 int main(int argc, char **argv)
 {
-	static const unsigned sizes[][2] = { { 10, 10000 },	{ 100, 10000 },	 { 1000, 10000 },
-					     { 10000, 10000 },	{ 1000, 100 },	 { 1000, 1000 },
+	static const unsigned sizes[][2] = { { 10, 10000 },    { 100, 10000 }, { 1000, 10000 },
+					     { 10000, 10000 }, { 1000, 100 },  { 1000, 1000 },
 					     { 1000, 100000 } };
 
 	for (size_t i = 0; argc < 3 && i < ARRAY_LEN(sizes); i++)

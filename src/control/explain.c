@@ -38,8 +38,8 @@ static void put_asked(struct json_out *o, const struct app_spec *s)
 }
 
 /* What would become of one replica more there. */
-static void put_verdict(struct json_out *o, const struct placement_ask *ask, const struct placement_verdict *v,
-			const struct placement_verdict *best)
+static void put_verdict(struct json_out *o, const struct placement_ask *ask,
+			const struct placement_verdict *v, const struct placement_verdict *best)
 {
 	char why[PLACEMENT_TEXT_MAX];
 
@@ -129,8 +129,8 @@ static void answer_plan(struct api_request *r, const char *app, const struct pla
 	struct api_answer a;
 
 	if (p->kind != REPLY_OK && p->kind != REPLY_CREATED) {
-		reply_problem_with(r, api_refusal_status(p->kind), api_refusal_title(p->kind), p->err.text,
-				   unplaceable ? put_refused : NULL, p);
+		reply_problem_with(r, api_refusal_status(p->kind), api_refusal_title(p->kind),
+				   p->err.text, unplaceable ? put_refused : NULL, p);
 		return;
 	}
 	api_answer_begin(&a);
@@ -248,8 +248,8 @@ static void put_now(struct explain *e, const struct placement_ask *ask, const st
 	json_obj_end(&e->o);
 }
 
-static void put_replica(struct explain *e, const struct placement_ask *ask, const struct placement *p,
-			const struct replica *r)
+static void put_replica(struct explain *e, const struct placement_ask *ask,
+			const struct placement *p, const struct replica *r)
 {
 	json_obj(&e->o, NULL);
 	json_put_str(&e->o, "name", r->name);
@@ -272,7 +272,8 @@ static void put_replicas(struct explain *e)
 	if (rel) {
 		look(e, rel, &ask, &p);
 		LIST_FOR_EACH(r, &rel->app->replicas, struct replica, link) {
-			if (r->n <= e->after_replica || r->release != rel || r->state > REPLICA_READY)
+			if (r->n <= e->after_replica || r->release != rel ||
+			    r->state > REPLICA_READY)
 				continue;
 			if (n++ == REPLICAS_PIECE)
 				break;
@@ -329,8 +330,9 @@ void explain_app(struct api_request *r, const struct app *app)
 	struct explain *e;
 
 	if (!rel) {
-		reply_problem(r, 409, "Nothing Placed",
-			      "the app has no release that runs or is being rolled out; `temps releases` says why");
+		reply_problem(
+			r, 409, "Nothing Placed",
+			"the app has no release that runs or is being rolled out; `temps releases` says why");
 		return;
 	}
 	e = xcalloc(1, sizeof(*e));

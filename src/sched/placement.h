@@ -50,7 +50,7 @@ static inline int32_t score_sum(const struct score *s)
 /* One node's verdict: on one replica more than the plan put there. */
 struct placement_verdict {
 	const struct node *node;  /* borrowed */
-	uint32_t index; /* among the plan's verdicts */
+	uint32_t index;		  /* among the plan's verdicts */
 	uint8_t refused;	  /* enum refusal */
 	uint8_t at;		  /* of which label or affinity */
 	bool has_image;		  /* the app ran from this image there */
@@ -74,7 +74,7 @@ struct placement {
 	uint32_t n;
 	struct placement_verdict *verdicts; /* by node id, owned */
 	uint32_t verdicts_n;
-	uint32_t own; /* replicas of the release, those of the plan included */
+	uint32_t own;	/* replicas of the release, those of the plan included */
 	int64_t cursor; /* where round-robin stands after it */
 };
 

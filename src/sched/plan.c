@@ -54,17 +54,20 @@ static void stop_others(struct plan *p, const struct app *a)
 static void refuse_locked(const struct app *a, struct plan *p)
 {
 	p->kind = REPLY_CONFLICT;
-	err_say(&p->err, -EEXIST, "app %s is locked by %s: %.300s; `temps unlock %s` ends that", a->name,
-		*a->locked.by ? a->locked.by : "somebody", a->locked.reason, a->name);
+	err_say(&p->err, -EEXIST, "app %s is locked by %s: %.300s; `temps unlock %s` ends that",
+		a->name, *a->locked.by ? a->locked.by : "somebody", a->locked.reason, a->name);
 }
 
-void plan_deploy(const struct cluster *c, const char *app, const struct app_spec *spec, struct plan *out)
+void plan_deploy(const struct cluster *c, const char *app, const struct app_spec *spec,
+		 struct plan *out)
 {
 	const struct app *a = map_get(&c->apps_by_name, slice_str(app));
 
-	*out = (struct plan){ .kind = REPLY_CREATED,
-			      .release = a ? a->next_release : 1,
-			      .ask = { .app = app, .spec = spec, .n = spec->replicas, .cursor = c->cursor } };
+	*out = (struct plan){
+		.kind = REPLY_CREATED,
+		.release = a ? a->next_release : 1,
+		.ask = { .app = app, .spec = spec, .n = spec->replicas, .cursor = c->cursor }
+	};
 	if (spec_check(spec, &out->err))
 		out->kind = REPLY_INVALID;
 	else if (a && !a->deleted && a->locked.set)
@@ -81,7 +84,8 @@ void plan_deploy(const struct cluster *c, const char *app, const struct app_spec
 
 static int by_surplus(const void *a, const void *b)
 {
-	const struct replica *x = *(const struct replica *const *)a, *y = *(const struct replica *const *)b;
+	const struct replica *x = *(const struct replica *const *)a,
+			     *y = *(const struct replica *const *)b;
 	uint32_t rank_x = app_surplus_rank(x), rank_y = app_surplus_rank(y);
 
 	if (rank_x != rank_y)
@@ -90,8 +94,8 @@ static int by_surplus(const void *a, const void *b)
 }
 
 /* The <surplus> that go first of the <present> ones. */
-static void stop_surplus(struct plan *p, const struct app *a, const struct release *rel, uint32_t present,
-			 uint32_t surplus)
+static void stop_surplus(struct plan *p, const struct app *a, const struct release *rel,
+			 uint32_t present, uint32_t surplus)
 {
 	const struct replica **list = xcalloc(present + 1, sizeof(struct replica *));
 	uint32_t n = 0;
@@ -114,7 +118,8 @@ void plan_scale(const struct cluster *c, const struct app *app, uint32_t replica
 	*out = (struct plan){ .kind = REPLY_CREATED };
 	if (!rel) {
 		out->kind = REPLY_CONFLICT;
-		err_say(&out->err, -EEXIST, "app %s has no release that runs: deploy one", app->name);
+		err_say(&out->err, -EEXIST, "app %s has no release that runs: deploy one",
+			app->name);
 		return;
 	}
 	LIST_FOR_EACH(each, &app->replicas, struct replica, link)

@@ -11,9 +11,10 @@ struct plan_stop {
 };
 
 struct plan {
-	enum reply_kind kind; /* as the command would be answered; REPLY_OK: there is nothing to do */
-	struct err err;	      /* why it would be refused */
-	uint32_t release;     /* whose replicas are placed */
+	enum reply_kind
+		kind;	  /* as the command would be answered; REPLY_OK: there is nothing to do */
+	struct err err;	  /* why it would be refused */
+	uint32_t release; /* whose replicas are placed */
 	struct placement_ask ask;
 	struct placement placement; /* also of a plan that is refused for want of a node */
 	struct plan_stop *stops;    /* owned */
@@ -21,9 +22,11 @@ struct plan {
 };
 
 /* A deploy of <spec>, which is borrowed until plan_fini(). */
-void plan_deploy(const struct cluster *c, const char *app, const struct app_spec *spec, struct plan *out);
+void plan_deploy(const struct cluster *c, const char *app, const struct app_spec *spec,
+		 struct plan *out);
 /* Another number of replicas of an app's current release. */
-void plan_scale(const struct cluster *c, const struct app *app, uint32_t replicas, struct plan *out);
+void plan_scale(const struct cluster *c, const struct app *app, uint32_t replicas,
+		struct plan *out);
 void plan_fini(struct plan *p);
 
 #endif

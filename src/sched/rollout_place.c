@@ -45,12 +45,12 @@ static bool no_address(const struct cluster *c, const struct node *n, struct err
 	return false;
 }
 
-bool rollout_can_place(const struct cluster *c, const struct app_spec *s, const struct placement *plan,
-		       struct err *err)
+bool rollout_can_place(const struct cluster *c, const struct app_spec *s,
+		       const struct placement *plan, struct err *err)
 {
 	if (c->replicas_n + plan->n > REPLICAS_MAX) {
-		err_say(err, -ENOSPC, "there are %u replicas already, %u is the most", c->replicas_n,
-			REPLICAS_MAX);
+		err_say(err, -ENOSPC, "there are %u replicas already, %u is the most",
+			c->replicas_n, REPLICAS_MAX);
 		return false;
 	}
 	for (uint32_t i = 0; s->port && i < plan->verdicts_n; i++) {

@@ -64,7 +64,9 @@ static int tear_down(void **state)
 static char *say(struct rig *r, unsigned after, unsigned *pieces)
 {
 	struct cluster_event gone = { .type = EVENT_APP_DELETE };
-	struct explain e = { .control = &r->c, .app = "hello", .release = 1, .after_node = -1, .part = put_head };
+	struct explain e = {
+		.control = &r->c, .app = "hello", .release = 1, .after_node = -1, .part = put_head
+	};
 
 	buf_init(&e.pieces.out, 0);
 	json_out_init(&e.o, &e.pieces.out);
@@ -109,7 +111,8 @@ static void test_pieces(void **state)
 	for (size_t i = 0; i < json_len(list); i++) {
 		CHECK_INT("by id", json_int(json_get(json_at(list, i), "node_id"), -1), i);
 		if (i)
-			CHECK_STR("why not", json_cstr(json_get(json_at(list, i), "why_not"), ""), "no heartbeat yet");
+			CHECK_STR("why not", json_cstr(json_get(json_at(list, i), "why_not"), ""),
+				  "no heartbeat yet");
 	}
 	json_free(doc);
 	free(text);

@@ -61,13 +61,33 @@ static const struct {
 	{ "the first", { .replicas = 3 }, REPLY_CREATED, "0 1 2", "" },
 	{ "once more", { .replicas = 3 }, REPLY_OK, "", "" },
 	{ "another number", { .replicas = 2 }, REPLY_CREATED, "0 1", "1 2 3" },
-	{ "a label", { .replicas = 2, .labels = &in_us, .labels_n = 1 }, REPLY_CREATED, "2 2", "4 5" },
+	{ "a label",
+	  { .replicas = 2, .labels = &in_us, .labels_n = 1 },
+	  REPLY_CREATED,
+	  "2 2",
+	  "4 5" },
 	{ "spread", { .replicas = 4, .strategy = "spread" }, REPLY_CREATED, "0 1 2 0", "6 7" },
-	{ "a wish", { .replicas = 2, .affinity = { &wish, 1 } }, REPLY_CREATED, "2 2", "8 9 10 11" },
-	{ "one each", { .replicas = 3, .anti_affinity = { &self, 1 } }, REPLY_CREATED, "0 1 2", "12 13" },
-	{ "more than one each", { .replicas = 4, .anti_affinity = { &self, 1 } }, REPLY_UNPLACEABLE, "0 1 2", "" },
+	{ "a wish",
+	  { .replicas = 2, .affinity = { &wish, 1 } },
+	  REPLY_CREATED,
+	  "2 2",
+	  "8 9 10 11" },
+	{ "one each",
+	  { .replicas = 3, .anti_affinity = { &self, 1 } },
+	  REPLY_CREATED,
+	  "0 1 2",
+	  "12 13" },
+	{ "more than one each",
+	  { .replicas = 4, .anti_affinity = { &self, 1 } },
+	  REPLY_UNPLACEABLE,
+	  "0 1 2",
+	  "" },
 	{ "no such strategy", { .replicas = 1, .strategy = "best" }, REPLY_INVALID, "", "" },
-	{ "packed", { .replicas = 3, .strategy = "binpack", .cpu_millis = 100 }, REPLY_CREATED, "0 0 0", "14 15 16" },
+	{ "packed",
+	  { .replicas = 3, .strategy = "binpack", .cpu_millis = 100 },
+	  REPLY_CREATED,
+	  "0 0 0",
+	  "14 15 16" },
 };
 
 static void test_deploys(void **state)
@@ -169,8 +189,10 @@ static void test_scale(void **state)
 	CHECK_STR("the newest go", stops(&p), "5 4");
 	plan_fini(&p);
 	/* What carries no traffic goes before. */
-	rig_do(&rig, (struct cluster_event){ EVENT_UPSTREAM_FAILED,
-					     .upstream = { { "hello", 2, "hello-container-2", "then" }, UPSTREAM_TIMEOUT } });
+	rig_do(&rig,
+	       (struct cluster_event){ EVENT_UPSTREAM_FAILED,
+				       .upstream = { { "hello", 2, "hello-container-2", "then" },
+						     UPSTREAM_TIMEOUT } });
 	rig_do(&rig, (struct cluster_event){ EVENT_AGENT_LOST, .agent = { 2, "gone" } });
 	plan_scale(rig.c, cluster_app(rig.c, "hello"), 2, &p);
 	CHECK_STR("what is not relied on", stops(&p), "3 5 4");
@@ -184,7 +206,9 @@ static void test_locked(void **state)
 
 	(void)state;
 	rig_deploy(&rig, "locked", &spec);
-	rig_do(&rig, (struct cluster_event){ EVENT_LOCK, .app = { .reply = 1, .app = "locked", .reason = "stock-taking" } });
+	rig_do(&rig, (struct cluster_event){
+			     EVENT_LOCK,
+			     .app = { .reply = 1, .app = "locked", .reason = "stock-taking" } });
 	spec.replicas = 4;
 	plan_deploy(rig.c, "locked", &spec, &p);
 	CHECK_INT("locked", p.kind, REPLY_CONFLICT);
