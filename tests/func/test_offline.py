@@ -11,7 +11,7 @@ class Silence(threading.Thread):
         super().__init__(daemon=True)
         self.cluster = cluster
         self.killed = time.monotonic()
-        self.offline = self.served_until = None
+        self.offline = self.served_until = self.replaced = None
         self.done, self.wrong = threading.Event(), []
 
     def run(self):
@@ -24,6 +24,10 @@ class Silence(threading.Thread):
                     self.wrong.append((time.monotonic() - self.killed, status))
                 self.served_until = time.monotonic()
             self.done.wait(0.2)
+        while self.offline and not self.replaced and not self.done.is_set() and time.monotonic() < self.offline + 30:
+            if [r["node"] for r in self.cluster.ready_replicas("pair")].count("local") == 2:
+                self.replaced = time.monotonic()
+            self.done.wait(0.1)
 
 
 @contextlib.contextmanager
@@ -32,6 +36,8 @@ def silenced(c):
         c.start()
         w = c.worker("worker-1")
         c.deploy("hello", "--node", "worker-1", replicas=1)
+        c.deploy("pair", replicas=2)
+        assert {r["node"] for r in c.ready_replicas("pair")} == {"local", "worker-1"}
         w.process.kill()
         seen = Silence(c)
         seen.start()
@@ -49,5 +55,7 @@ def test_offline_between_90_and_91_s_after_the_last_exchange(silence):
     took = silence.offline - silence.killed
     assert 84.5 < took < 92, took
     assert silence.wrong == [] and silence.served_until > silence.killed + 80
+    # What is bound to no node is elsewhere within 10 s of the mark.
+    assert silence.replaced and silence.replaced - silence.offline < 10, silence.cluster.replicas("pair")
     events = [e for e in silence.cluster.json("events")["items"] if e["type"] == "NodeOffline"]
     assert len(events) == 1 and "worker-1" in events[0]["subject"] + events[0]["text"]

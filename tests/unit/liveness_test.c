@@ -331,7 +331,7 @@ static void test_brake_threshold(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(brakes); i++) {
 		int64_t ids[8];
-		char name[16];
+		char name[24];
 
 		rig_fini(&rig);
 		rig_init(&rig);
