@@ -48,6 +48,17 @@ static void print_progress(const struct json *doc, char *last, size_t size)
 	snprintf(last, size, "%s", line);
 }
 
+/* Nothing is left but what cannot move. */
+static bool is_stuck(const struct json *doc)
+{
+	const struct json *waiting = json_get(doc, "waiting");
+
+	for (size_t i = 0; i < json_len(waiting); i++)
+		if (!json_bool(json_get(json_at(waiting, i), "bound"), false))
+			return false;
+	return json_len(waiting) && (int64_t)json_len(waiting) == json_int(json_get(doc, "remaining_containers"), 0);
+}
+
 /* Until it is drained, is not to be any more, or the time is over (0: never). */
 static int wait_drained(struct cli *c, const char *node, uint64_t limit_ms)
 {
@@ -68,6 +79,9 @@ static int wait_drained(struct cli *c, const char *node, uint64_t limit_ms)
 			code = EXIT_DONE;
 		} else if (strcmp(status, "draining") != 0) {
 			code = cli_fail("node %s is %s: the drain was ended", node, status);
+		} else if (is_stuck(doc)) {
+			print_progress(doc, last, sizeof(last));
+			code = cli_fail("what is left on node %s has volumes there and stays: 'temps rm' an app to give its volumes up", node);
 		} else if (limit_ms && waited_ms >= limit_ms) {
 			print_progress(doc, last, sizeof(last));
 			code = cli_fail("node %s is not drained yet; it goes on draining", node);

@@ -107,8 +107,11 @@ static void put_waiting(struct json_out *o, const struct cluster *c, const struc
 		json_put_str(o, "app", r->app->name);
 		json_put_int(o, "replica", r->n);
 		json_put_str(o, "container_name", r->name);
-		json_put_str(o, "reason", move_blocked(c, r, &err) ? err.text :
-				    "its successor does not carry traffic yet");
+		json_put_bool(o, "bound", move_is_bound(r));
+		json_put_str(o, "reason",
+			     move_is_bound(r)		? "its volumes are there and do not move"
+			     : move_blocked(c, r, &err) ? err.text
+							: "its successor does not carry traffic yet");
 		json_obj_end(o);
 	}
 	json_arr_end(o);

@@ -30,6 +30,16 @@ static void vacate(struct cluster *c, struct node *n)
 	}
 }
 
+/* Those that stay: what they keep is on that node. */
+static uint32_t count_bound(const struct node *n)
+{
+	uint32_t count = 0;
+
+	LIST_FOR_EACH(r, &n->replicas, struct replica, node_link)
+		count += replica_is_live(r) && move_is_bound(r);
+	return count;
+}
+
 static struct node *find(struct cluster *c, const struct event_node_drain *e)
 {
 	struct node *n = cluster_find_node(c, e->node_id);
@@ -43,6 +53,7 @@ static struct node *find(struct cluster *c, const struct event_node_drain *e)
 void drain_begin(struct cluster *c, const struct event_node_drain *e)
 {
 	struct node *n = find(c, e);
+	uint32_t bound;
 
 	if (!n)
 		return;
@@ -57,9 +68,16 @@ void drain_begin(struct cluster *c, const struct event_node_drain *e)
 		     n->name);
 	vacate(c, n);
 	drain_settle(c, n);
-	cluster_reply(c, e->reply, REPLY_OK, "", "%s",
-		      n->intent == NODE_DRAINED ? "It runs nothing: drained"
-						: "Its replicas are moving to other nodes");
+	bound = count_bound(n);
+	if (bound)
+		cluster_reply(c, e->reply, REPLY_OK, "",
+			      "Its replicas are moving to other nodes, but for %" PRIu32
+			      " whose volumes are there: they stay and serve on",
+			      bound);
+	else
+		cluster_reply(c, e->reply, REPLY_OK, "", "%s",
+			      n->intent == NODE_DRAINED ? "It runs nothing: drained"
+							: "Its replicas are moving to other nodes");
 }
 
 void drain_end(struct cluster *c, const struct event_node_drain *e)

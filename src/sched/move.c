@@ -15,6 +15,11 @@ bool move_leaves(const struct replica *r)
 	return r->leaving || r->node->intent == NODE_DRAINING || r->node->intent == NODE_DRAINED;
 }
 
+bool move_is_bound(const struct replica *r)
+{
+	return r->release && r->release->spec.volumes.n;
+}
+
 bool move_is_solid(const struct replica *r)
 {
 	return r->state == REPLICA_READY && (r->routed || !r->port) && !r->node->offline &&
@@ -161,7 +166,8 @@ static bool is_settled(const struct app *a)
 	const char *strategy = a->current ? a->current->spec.strategy : NULL;
 	uint32_t solid = 0;
 
-	if (!a->current || a->rolling || (strategy && strcmp(strategy, "binpack") == 0))
+	if (!a->current || a->rolling || a->current->spec.volumes.n ||
+	    (strategy && strcmp(strategy, "binpack") == 0))
 		return false;
 	LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
 		if (replica_is_live(r) && (r->away || move_leaves(r)))

@@ -23,8 +23,11 @@ struct move_plan {
 
 /* Which replicas to move where, so that each app's are spread over the nodes that may have them, and nodes run about
  * as many: a move makes a difference of two or more between two nodes smaller. Apps that are being deployed, lack
- * replicas or ask to be packed are left alone. Looks at 200 uneven apps at most. */
+ * replicas, have volumes or ask to be packed are left alone. Looks at 200 uneven apps at most. */
 void move_plan(const struct cluster *c, struct move_plan *out);
+
+/* Its volumes are where it is, and do not move. */
+bool move_is_bound(const struct replica *r);
 
 /* Why the successor of <r> can be placed nowhere; 0: it can. -ENOENT, -ENOSPC. */
 int move_blocked(const struct cluster *c, const struct replica *r, struct err *err) MUST_CHECK;

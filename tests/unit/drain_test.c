@@ -154,6 +154,33 @@ static void test_a_successor_that_fails(void **state)
 	CHECK_INT("routed", app_routed(cluster_app(rig.c, "hello")), 2);
 }
 
+/* Volumes do not move: it stays, serves on, and everything else goes. */
+static void test_a_volume_stays(void **state)
+{
+	const char *only = "worker-1";
+	struct pair data = { "data", "/data" };
+	struct app_spec spec = rig_spec(1);
+	struct move_plan plan;
+
+	(void)state;
+	spec.nodes = (struct strs){ &only, 1 };
+	spec.volumes = (struct pairs){ &data, 1 };
+	rig_deploy(&rig, "db", &spec);
+	deploy("hello", 3);
+	drain(one, true);
+	assert_non_null(strstr(rig.text, "but for 1 whose volumes are there"));
+	CHECK_STR("status", status(one), "draining");
+	CHECK_STR("the rest has gone", rig_nodes(&rig, "hello"), "2 0 2");
+	CHECK_STR("it has not", rig_nodes(&rig, "db"), "1");
+	assert_true(rig_replica(&rig, "db", 1)->routed);
+	assert_true(move_is_bound(rig_replica(&rig, "db", 1)));
+	move_plan(rig.c, &plan);
+	for (uint32_t i = 0; i < plan.n; i++)
+		assert_string_not_equal(plan.moves[i].replica->app->name, "db");
+	rig_do(&rig, (struct cluster_event){ EVENT_APP_DELETE, .app_delete = { 1, "db" } });
+	CHECK_STR("given up", status(one), "drained");
+}
+
 static void test_an_undrain_midway_leaves_no_surplus(void **state)
 {
 	(void)state;
@@ -443,6 +470,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_one_in_before_one_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_fits_nowhere_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_successor_that_fails, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_volume_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_an_undrain_midway_leaves_no_surplus, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_rollout_leaves_the_node_at_once, setup,
