@@ -191,9 +191,7 @@ static const struct release *find_release(const struct explain *e)
 static void look(const struct explain *e, const struct release *rel, struct placement_ask *ask,
 		 struct placement *p)
 {
-	*ask = (struct placement_ask){
-		.app = e->app, .spec = &rel->spec, .release = rel, .cursor = rel->cursor
-	};
+	plan_more(deployer_cluster(e->control->deployer), rel, ask);
 	/* Nothing is placed, so nothing can be short. */
 	(void)!placement_plan(deployer_cluster(e->control->deployer), ask, p, NULL);
 }

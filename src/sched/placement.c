@@ -109,7 +109,7 @@ static void find_own(struct planner *pl)
 		if (!v)
 			continue;
 		v->has_image |= ran_from(r, ask->spec->image);
-		if (r == ask->without) {
+		if (r == ask->without || (ask->alone && r->release != ask->release)) {
 			if (r->has_promise)
 				promised_remove(&v->promised, &r->promised);
 		} else if (ask->release && r->release == ask->release && counts(r)) {

@@ -91,6 +91,7 @@ struct placement_ask {
 	const struct release
 		*release; /* of the app: its replicas count as the spec's own; NULL: a new one */
 	const struct replica *without; /* of the app: taken for not there, or NULL */
+	bool alone; /* replicas of the app's other releases are taken for not there: they end before, or meanwhile */
 	const struct node *pin;	       /* where the app's volume lives, or NULL */
 	struct placement_sheet *sheet; /* read, and written with what was placed; NULL: none */
 	uint32_t n;		       /* replicas to place; 0: verdicts alone */

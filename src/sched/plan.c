@@ -26,6 +26,24 @@ static void place(const struct cluster *c, struct plan *p)
 		p->kind = REPLY_LIMIT;
 }
 
+/* The first wave as the deploy places it, beside what is there; then all of it, as if that was gone where it goes meanwhile. */
+static void place_deploy(const struct cluster *c, const struct app *a, struct plan *p)
+{
+	bool waves = rollout_goes_in_waves(a, p->ask.spec);
+	uint32_t want = p->ask.n;
+
+	p->ask.n = MIN(want, MAX(rollout_room(a, p->ask.spec), 1u));
+	if (rollout_place_ask(c, a, &p->ask, &p->err) ||
+	    (waves && rollout_placement(c, a, &p->ask, want, &p->placement, &p->err))) {
+		p->kind = REPLY_UNPLACEABLE;
+		return;
+	}
+	placement_fini(&p->placement);
+	p->ask.n = want;
+	p->ask.alone |= waves;
+	place(c, p);
+}
+
 /* The containers of the release under way, or else of the last one, would be the same. */
 static bool is_there(const struct app *a, const struct app_spec *spec, uint32_t *release)
 {
@@ -77,9 +95,18 @@ void plan_deploy(const struct cluster *c, const char *app, const struct app_spec
 	else if (host_check(c, app, spec, &out->err))
 		out->kind = REPLY_CONFLICT;
 	else
-		place(c, out);
+		place_deploy(c, a, out);
 	if (a && out->kind == REPLY_CREATED)
 		stop_others(out, a);
+}
+
+void plan_more(const struct cluster *c, const struct release *rel, struct placement_ask *out)
+{
+	*out = (struct placement_ask){
+		.app = rel->app->name, .spec = &rel->spec, .release = rel, .cursor = rel->cursor
+	};
+	/* A volume whose node is gone keeps it from nowhere: it is not placed at all then. */
+	(void)!rollout_place_ask(c, rel->app, out, NULL);
 }
 
 static int by_surplus(const void *a, const void *b)
@@ -125,11 +152,8 @@ void plan_scale(const struct cluster *c, const struct app *app, uint32_t replica
 	LIST_FOR_EACH(each, &app->replicas, struct replica, link)
 		present += is_present(each, rel);
 	out->release = rel->n;
-	out->ask = (struct placement_ask){ .app = app->name,
-					   .spec = &rel->spec,
-					   .release = rel,
-					   .n = replicas > present ? replicas - present : 0,
-					   .cursor = rel->cursor };
+	plan_more(c, rel, &out->ask);
+	out->ask.n = replicas > present ? replicas - present : 0;
 	place(c, out);
 	if (present > replicas)
 		stop_surplus(out, app, rel, present, present - replicas);

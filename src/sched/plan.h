@@ -24,6 +24,8 @@ struct plan {
 /* A deploy of <spec>, which is borrowed until plan_fini(). */
 void plan_deploy(const struct cluster *c, const char *app, const struct app_spec *spec,
 		 struct plan *out);
+/* How one replica more of a release would be asked for, or none: to see what is said of each node. */
+void plan_more(const struct cluster *c, const struct release *rel, struct placement_ask *out);
 /* Another number of replicas of an app's current release. */
 void plan_scale(const struct cluster *c, const struct app *app, uint32_t replicas,
 		struct plan *out);

@@ -39,17 +39,20 @@ void promised_remove(struct promised *p, const struct resources *r)
 	p->no_memory -= !r->memory_bytes;
 }
 
-static void take_cards(struct replica *r)
+static uint32_t count(uint64_t bits)
+{
+	return (uint32_t)__builtin_popcountll(bits);
+}
+
+void promise_cards(struct replica *r)
 {
 	struct node *n = r->node;
-	uint32_t missing = r->promised.gpus;
+	uint32_t all = n->capacity.gpus ? n->capacity.gpus : NODE_GPUS_MAX;
 
-	if (r->cards) /* a stored one has its own */
-		return;
-	for (unsigned i = 0; missing && i < NODE_GPUS_MAX; i++)
+	for (uint32_t i = 0; i < all && count(r->cards) < r->promised.gpus; i++)
 		if (!(n->cards_taken >> i & 1)) {
 			r->cards |= 1ull << i;
-			missing--;
+			n->cards_taken |= 1ull << i;
 		}
 }
 
@@ -59,8 +62,8 @@ void promise_make(struct replica *r, const struct resources *want)
 	r->has_promise = true;
 	r->promised = *want;
 	promised_add(&r->node->promised, want);
-	take_cards(r);
-	r->node->cards_taken |= r->cards;
+	r->node->cards_taken |= r->cards; /* a stored one has its own */
+	promise_cards(r);
 }
 
 void promise_break(struct replica *r)

@@ -29,6 +29,8 @@ void promised_remove(struct promised *p, const struct resources *r);
 void promised_join(struct promised *p, const struct promised *other);
 /* <r> is promised <want> of its node, cards of its own included, until promise_break(). */
 void promise_make(struct replica *r, const struct resources *want);
+/* What it lacks of its cards: where it takes the place of one that ends before, they are not free until then. */
+void promise_cards(struct replica *r);
 /* Safe on one that has none. */
 void promise_break(struct replica *r);
 

@@ -145,6 +145,7 @@ void replica_call_create(struct cluster *c, struct replica *r)
 	}
 	e.cpu_millis = s->cpu_millis;
 	e.memory_bytes = s->memory_bytes;
+	promise_cards(r);
 	e.cards = r->cards;
 	e.stop_grace_s = s->stop_grace_s ? s->stop_grace_s : c->config.stop_grace_s;
 	if (r->port && r->published) {

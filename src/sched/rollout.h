@@ -84,6 +84,10 @@ bool rollout_place_missing(struct cluster *c, struct release *rel, uint32_t miss
 /* One replica of <rel> more, on <n>. -ENOENT, -ENOSPC: not there. */
 int rollout_place_on(struct cluster *c, struct release *rel, const struct node *n,
 		     struct err *err) MUST_CHECK;
+/* Plans the first replicas of a release that is to have <want>; what comes in waves must find room for all of them in the end,
+ * those before them gone, or the plan is that one's. As placement_plan(). */
+int rollout_placement(const struct cluster *c, const struct app *a, struct placement_ask *ask, uint32_t want,
+		      struct placement *out, struct err *err) MUST_CHECK;
 /* Where it may be, on account of its app: near a volume, in the place of what ends. -ENOENT when a volume's node is gone. */
 int rollout_place_ask(const struct cluster *c, const struct app *a, struct placement_ask *ask, struct err *err) MUST_CHECK;
 /* The container that runs a release's hook, on the node of <near>. */

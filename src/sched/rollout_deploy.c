@@ -92,7 +92,7 @@ struct release *rollout_begin(struct cluster *c, const struct rollout_ask *ask)
 		return NULL;
 	if (rollout_place_ask(c, a, &where, &err))
 		rel = refuse(c, ask, REPLY_UNPLACEABLE, "No Node Fits", &err);
-	else if (placement_plan(c, &where, &plan, &err))
+	else if (rollout_placement(c, a, &where, want, &plan, &err))
 		rel = refuse_all(c, ask, &where, &plan, &err);
 	else
 		rel = begin_planned(c, ask, &where, &plan);

@@ -150,14 +150,26 @@ int rollout_place_ask(const struct cluster *c, const struct app *a, struct place
 				       "the node with the volumes of app %s was removed: `temps rm %s` gives them up",
 				       a->name, a->name);
 	}
-	/* What it needs comes from the one that ends before. */
-	if (spec_is_stop_first(ask->spec) && !a->deleted) {
-		LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
-			if (r->release && r->release != ask->release && replica_is_live(r))
-				ask->without = r;
-		}
-	}
+	/* What it needs comes from those that end before. */
+	ask->alone = spec_is_stop_first(ask->spec) && !a->deleted;
 	return 0;
+}
+
+int rollout_placement(const struct cluster *c, const struct app *a, struct placement_ask *ask,
+		      uint32_t want, struct placement *out, struct err *err)
+{
+	struct placement_ask whole = *ask;
+
+	if (rollout_goes_in_waves(a, ask->spec)) {
+		whole.n = want;
+		whole.alone = true;
+		if (placement_plan(c, &whole, out, err)) {
+			*ask = whole;
+			return -ENOENT;
+		}
+		placement_fini(out);
+	}
+	return placement_plan(c, ask, out, err);
 }
 
 struct replica *rollout_place_hook(struct cluster *c, const struct replica *near)

@@ -88,6 +88,11 @@ static const struct {
 	  REPLY_CREATED,
 	  "0 0 0",
 	  "14 15 16" },
+	{ "waves that would never end",
+	  { .replicas = 4, .max_surge = 1, .anti_affinity = { &self, 1 } },
+	  REPLY_UNPLACEABLE,
+	  "0 1 2",
+	  "" },
 };
 
 static void test_deploys(void **state)
@@ -199,6 +204,41 @@ static void test_scale(void **state)
 	plan_fini(&p);
 }
 
+/* One machine that has room for one of them and a single card: the next release takes the place of the one that ends before
+ * it, and its card, or finds none. */
+static void test_in_its_place(void **state)
+{
+	struct node_capacity small = { .cpu_millis = 1000, .gpus = 1 };
+	struct app_spec spec = rig_spec(1);
+	struct plan p;
+
+	(void)state;
+	rig_do(&rig,
+	       (struct cluster_event){ EVENT_CAPACITY, .capacity = { NODE_LOCAL_ID, small } });
+	spec.nodes = (struct strs){ (const char *[]){ "local" }, 1 };
+	spec.cpu_millis = 800;
+	spec.gpus = 1;
+	rig_deploy(&rig, "hello", &spec);
+	CHECK_INT("its card", rig_replica(&rig, "hello", 1)->cards, 1);
+	spec.image = "hello:2";
+	plan_deploy(rig.c, "hello", &spec, &p);
+	CHECK_INT("beside it", p.kind, REPLY_UNPLACEABLE);
+	plan_fini(&p);
+	rig_deploy(&rig, "hello", &spec);
+	CHECK_INT("beside it", rig.reply.kind, REPLY_UNPLACEABLE);
+	spec.stop_first = true;
+	plan_deploy(rig.c, "hello", &spec, &p);
+	CHECK_INT("in its place", p.kind, REPLY_CREATED);
+	CHECK_STR("in its place", stops(&p), "1");
+	plan_fini(&p);
+	rig_deploy(&rig, "hello", &spec);
+	CHECK_INT("in its place", rig.reply.kind, REPLY_CREATED);
+	CHECK_INT("serves", rig_replica(&rig, "hello", 2)->state, REPLICA_READY);
+	CHECK_INT("the same card", rig_replica(&rig, "hello", 2)->cards, 1);
+	CHECK_INT("promised once", cluster_node(rig.c, NODE_LOCAL_ID)->promised.sum.cpu_millis,
+		  800);
+}
+
 static void test_locked(void **state)
 {
 	struct app_spec spec = rig_spec(1);
@@ -223,6 +263,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_reasons_are_kept, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_scale, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_in_its_place, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_locked, setup, teardown),
 	};
 
