@@ -12,6 +12,8 @@
 
 #define MAX_ANSWER (64u << 20)
 #define MAX_LINE (1u << 20)
+#define HANDOVER_EVERY_MS 250
+#define HANDOVER_TRIES 120
 
 struct api_client {
 	struct loop *loop;
@@ -210,7 +212,7 @@ static void explain(struct call *k, const struct json *problem)
 }
 
 /* The document goes to <*out>, also that of a refusal. */
-static int try_call(struct cli *c, const char *method, const char *path, const char *body, struct json **out,
+static int ask_once(struct cli *c, const char *method, const char *path, const char *body, struct json **out,
 		    unsigned *status, struct err *err)
 {
 	struct api_client *a = client_get(c);
@@ -239,6 +241,25 @@ static int try_call(struct cli *c, const char *method, const char *path, const c
 	}
 	buf_fini(&k.body);
 	*out = doc;
+	return code;
+}
+
+/* The process that serves hands over to another one: it has not looked at the call, and in a moment the other answers. */
+static bool is_handing_over(unsigned status, const struct json *problem)
+{
+	return status == 503 && slice_eq(json_str(json_get(problem, "title"), ""), SLICE("Upgrade Under Way"));
+}
+
+static int try_call(struct cli *c, const char *method, const char *path, const char *body, struct json **out,
+		    unsigned *status, struct err *err)
+{
+	int code = ask_once(c, method, path, body, out, status, err);
+
+	for (int i = 0; i < HANDOVER_TRIES && is_handing_over(*status, *out); i++) {
+		json_free(*out);
+		cli_wait(c, HANDOVER_EVERY_MS);
+		code = ask_once(c, method, path, body, out, status, err);
+	}
 	return code;
 }
 

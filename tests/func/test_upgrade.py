@@ -43,7 +43,7 @@ def resumed(c, session=None):
 def test_three_upgrades_under_load(cluster):
     c = cluster
     c.worker("worker-1")
-    resumed.ctx = None
+    resumed.ctx, deployed = None, []
     with Watch(c) as watch:
         c.deploy("hello", replicas=3)
         poll("all are followed", lambda: len(watch.following) == 3)
@@ -55,15 +55,21 @@ def test_three_upgrades_under_load(cluster):
             poll("load runs", lambda: load.count >= 1, 30)
             first = c.process.popen.pid
             for n in range(3):
+                if n == 1:
+                    # One that is under way goes on in the new process, and so does who follows it.
+                    deploy = threading.Thread(target=lambda: deployed.append(c.deploy("hello", "--env", "ROUND=1", replicas=3)))
+                    deploy.start()
+                    poll("it is under way", lambda: c.json("apps")["items"][0]["status"] == "deploying", 10, 0.01)
                 assert "serves" in c.upgrade()
                 assert ws.echo(b"%d" % n) == b"%d" % n
                 session, reused = resumed(c, session)
                 assert reused, "a ticket of the process before is not taken"
+                if n == 1:
+                    deploy.join(60)
+                    assert len(deployed) == 1
+                    started = {r["container_id"]: r["started_at"] for r in c.ready_replicas("hello")}
                 # What ran goes on; what the old process still has there is not cut.
                 assert {r["container_id"]: r["started_at"] for r in c.ready_replicas("hello")} == started
-                if n == 1:
-                    c.deploy("hello", "--env", "ROUND=1", replicas=3)
-                    started = {r["container_id"]: r["started_at"] for r in c.ready_replicas("hello")}
                 before = load.count
                 poll("load goes on", lambda: load.count > before, 30)
             # The first process drains on behalf of the WebSocket, which has the container of the first release.
