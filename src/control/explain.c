@@ -271,7 +271,7 @@ static void put_replicas(struct explain *e)
 		look(e, rel, &ask, &p);
 		LIST_FOR_EACH(r, &rel->app->replicas, struct replica, link) {
 			if (r->n <= e->after_replica || r->release != rel ||
-			    r->state > REPLICA_READY)
+			    r->state > REPLICA_READY || r->hook)
 				continue;
 			if (n++ == REPLICAS_PIECE)
 				break;

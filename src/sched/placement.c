@@ -27,7 +27,7 @@ static struct placement_verdict *find(const struct placement *p, int64_t node_id
 
 static bool counts(const struct replica *r)
 {
-	return replica_is_live(r) && !r->away;
+	return replica_is_live(r) && !r->away && !r->hook;
 }
 
 static void add_rules(struct planner *pl, const struct strs *texts, bool away)

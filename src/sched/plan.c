@@ -15,7 +15,7 @@ static void stop(struct plan *p, const struct replica *r, const char *why)
 
 static bool is_present(const struct replica *r, const struct release *rel)
 {
-	return r->release == rel && replica_is_live(r) && !r->away;
+	return r->release == rel && replica_is_live(r) && !r->away && !r->hook;
 }
 
 static void place(const struct cluster *c, struct plan *p)
@@ -62,7 +62,7 @@ static bool is_there(const struct app *a, const struct app_spec *spec, uint32_t 
 static void stop_others(struct plan *p, const struct app *a)
 {
 	LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
-		if (replica_is_live(r))
+		if (replica_is_live(r) && !r->hook)
 			stop(p, r,
 			     r->release == a->rolling ? "the new release takes its place at once"
 						      : "when the new release has taken over");
