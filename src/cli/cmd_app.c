@@ -58,6 +58,7 @@ static void replica_row(struct table *t, const struct json *r)
 	table_str(t, r, "node");
 	table_str(t, r, "state");
 	table_str(t, r, "address");
+	table_int(t, r, "weight");
 	table_int(t, r, "restarts");
 	table_int(t, r, "in_flight");
 	table_age(t, r, "started_at");
@@ -97,7 +98,7 @@ static void print_last_words(const struct json *items)
 
 static int ps(struct cli *c, int argc, char **argv)
 {
-	static const char *const columns[] = { "REPLICA", ">RELEASE", "NODE", "STATE", "ADDRESS", ">RESTARTS", ">IN FLIGHT",
+	static const char *const columns[] = { "REPLICA", ">RELEASE", "NODE", "STATE", "ADDRESS", ">WEIGHT", ">RESTARTS", ">IN FLIGHT",
 					       "STARTED", "REASON", NULL };
 	const struct json *items;
 	struct json *doc = NULL;

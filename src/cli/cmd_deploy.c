@@ -13,9 +13,11 @@ struct deploy_args {
 	double cpus;
 	int64_t gpus;
 	uint64_t memory_bytes, disk_bytes, health_timeout_ms, stop_grace_ms;
-	struct opt_list domains, env, nodes, labels, tags, affinity, anti_affinity, policy;
+	int64_t canary, max_surge;
+	const char *pre_deploy;
+	struct opt_list volumes, domains, env, nodes, labels, tags, affinity, anti_affinity, policy;
 	int64_t scale;	/* temps plan */
-	bool no_wait, dry_run;
+	bool no_wait, dry_run, stop_first, start_first;
 };
 
 /* NULL writes the empty list. */
@@ -86,6 +88,71 @@ static int put_labels(const struct cli *c, struct json_out *o, const struct opt_
 	return -1;
 }
 
+static int put_volumes(const struct cli *c, struct json_out *o, const struct opt_list *volumes)
+{
+	bool none = volumes->n == 1 && !strcmp(volumes->at[0], "none");
+
+	if (!volumes->n)
+		return -1;
+	json_obj(o, "volumes");
+	for (size_t i = 0; !none && i < volumes->n; i++) {
+		const char *colon = strchr(volumes->at[i], ':');
+		char name[64];
+
+		if (!colon || colon == volumes->at[i] || colon[1] != '/' ||
+		    (size_t)(colon - volumes->at[i]) >= sizeof(name))
+			return cli_usage(c, "--volume '%s': expected NAME:/PATH or none", volumes->at[i]);
+		snprintf(name, sizeof(name), "%.*s", (int)(colon - volumes->at[i]), volumes->at[i]);
+		json_put_str(o, name, colon + 1);
+	}
+	json_obj_end(o);
+	return -1;
+}
+
+/* The next word of <*p>, without the quotes around it or parts of it. false: none. */
+static bool next_word(const char **p, struct buf *word)
+{
+	char quote = 0;
+
+	*p += strspn(*p, " \t");
+	if (!**p)
+		return false;
+	buf_clear(word);
+	buf_append_str(word, "");
+	for (; **p && (quote || (**p != ' ' && **p != '\t')); (*p)++) {
+		if (quote ? **p == quote : **p == '"' || **p == '\'')
+			quote = quote ? 0 : **p;
+		else
+			buf_append(word, *p, 1);
+	}
+	return true;
+}
+
+static void put_words(struct json_out *o, const char *name, const char *line)
+{
+	struct buf word;
+
+	buf_init(&word, 0);
+	json_arr(o, name);
+	while (next_word(&line, &word))
+		json_put_slice(o, NULL, buf_slice(&word));
+	json_arr_end(o);
+	buf_fini(&word);
+}
+
+/* How one release follows the other. */
+static void put_rollout(struct json_out *o, const struct deploy_args *a)
+{
+	if (a->max_surge >= 0)
+		json_put_int(o, "max_surge", a->max_surge);
+	if (a->stop_first || a->start_first)
+		json_put_bool(o, "stop_first", a->stop_first);
+	if (a->canary)
+		json_put_int(o, "canary", a->canary);
+	if (a->pre_deploy)
+		put_words(o, "pre_deploy", a->pre_deploy);
+}
+
 /* Only what was given: the rest keeps the previous release's values. */
 static int put_request(const struct cli *c, const struct deploy_args *a, struct buf *body)
 {
@@ -120,12 +187,15 @@ static int put_request(const struct cli *c, const struct deploy_args *a, struct 
 		json_put_int(&o, "disk_bytes", (int64_t)a->disk_bytes);
 	if (a->gpus >= 0)
 		json_put_int(&o, "gpus", a->gpus);
+	put_rollout(&o, a);
 	put_list(&o, "domains", &a->domains);
 	put_list(&o, "nodes", &a->nodes);
 	put_list(&o, "target_tags", &a->tags);
 	put_affinities(&o, "affinity", &a->affinity);
 	put_affinities(&o, "anti_affinity", &a->anti_affinity);
 	code = put_env(c, &o, &a->env);
+	if (code < 0)
+		code = put_volumes(c, &o, &a->volumes);
 	if (code < 0)
 		code = put_labels(c, &o, &a->labels);
 	if (code < 0)
@@ -153,7 +223,7 @@ static int finish(struct cli *c, const struct deploy_args *a, const char *app, c
 static int deploy(struct cli *c, int argc, char **argv)
 {
 	bool is_plan = c->command == &command_plan;
-	struct deploy_args a = { .gpus = -1 };
+	struct deploy_args a = { .gpus = -1, .max_surge = -1 };
 	const struct opt scale = { "scale", "N", OPT_COUNT, &a.scale, "another number of replicas of the present release", 1, 1000, false };
 	const struct opt dry_run = { "dry-run", NULL, OPT_FLAG, &a.dry_run, "only show what would be done, as 'temps plan' does", 0, 0, false };
 	const struct opt no_wait = { "no-wait", NULL, OPT_FLAG, &a.no_wait, "do not wait until it serves", 0, 0, false };
@@ -178,6 +248,12 @@ static int deploy(struct cli *c, int argc, char **argv)
 		{ "affinity", "RULE", OPT_LIST, &a.affinity, "only where app=NAME runs or label:KEY=VALUE is; soft: for a wish", 0, 0, false },
 		{ "anti-affinity", "RULE", OPT_LIST, &a.anti_affinity, "the opposite", 0, 0, false },
 		{ "strategy", "NAME", OPT_TEXT, &a.strategy, "round-robin (default), spread, least-loaded or binpack", 0, 0, false },
+		{ "volume", "NAME:PATH", OPT_LIST, &a.volumes, "a volume of the app's own; 'none' for no more", 0, 0, false },
+		{ "max-surge", "N", OPT_COUNT, &a.max_surge, "go over in waves of N replicas; 0, the default: all at once", 0, 1000, false },
+		{ "stop-first", NULL, OPT_FLAG, &a.stop_first, "stop the old release before the new one starts; requests wait", 0, 0, false },
+		{ "start-first", NULL, OPT_FLAG, &a.start_first, "no --stop-first any more", 0, 0, false },
+		{ "pre-deploy", "COMMAND", OPT_TEXT, &a.pre_deploy, "run once in the new image before any replica starts; '' for none", 0, 0, false },
+		{ "canary", "PERCENT", OPT_COUNT, &a.canary, "serve this share of the requests, until 'temps promote' or 'temps abort'", 1, 99, false },
 		OPT_PROTOCOL(&a.protocol),
 		OPT_POLICY(&a.policy),
 		is_plan ? scale : dry_run,
@@ -191,6 +267,8 @@ static int deploy(struct cli *c, int argc, char **argv)
 
 	if (code >= 0)
 		return code;
+	if (a.stop_first && a.start_first)
+		return cli_usage(c, "--stop-first and --start-first: one of them");
 	is_plan |= a.dry_run;
 	buf_init(&body, 0);
 	path = cli_app_path(argv[0], is_plan ? "/plan" : "/deploy");

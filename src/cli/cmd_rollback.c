@@ -1,4 +1,4 @@
-/* temps rollback | restart: a release once more, as a new one. */
+/* temps rollback | restart | promote | abort: a release once more, as a new one; a canary that takes over, or does not. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -57,5 +57,38 @@ static int restart(struct cli *c, int argc, char **argv)
 	return code >= 0 ? code : begin(c, argv[0], "/restart", "{}", no_wait);
 }
 
+static int promote(struct cli *c, int argc, char **argv)
+{
+	bool no_wait = false;
+	const struct opt opts[] = {
+		{ "no-wait", NULL, OPT_FLAG, &no_wait, "do not wait until it has taken over", 0, 0, false },
+		{ 0 },
+	};
+	int code = cli_parse(c, argc, argv, opts, 1, 1);
+
+	return code >= 0 ? code : begin(c, argv[0], "/promote", "{}", no_wait);
+}
+
+static int end_rollout(struct cli *c, int argc, char **argv)
+{
+	struct json *doc = NULL;
+	char *path;
+	int code = cli_parse(c, argc, argv, NULL, 1, 1);
+
+	if (code >= 0)
+		return code;
+	path = cli_app_path(argv[0], "/abort");
+	code = cli_call(c, "POST", path, "{}", &doc);
+	if (code == EXIT_DONE && c->globals.json)
+		cli_print_json(doc);
+	else if (code == EXIT_DONE)
+		printf("%s\n", json_cstr(json_get(doc, "message"), "done"));
+	json_free(doc);
+	free(path);
+	return code;
+}
+
+const struct command command_promote = { "promote", "APP [--no-wait]", "Let an app's canary take over", promote };
+const struct command command_abort = { "abort", "APP", "End a canary or a rollout under way", end_rollout };
 const struct command command_rollback = { "rollback", "APP [RELEASE] [--no-wait]", "Go back to an earlier release", rollback };
 const struct command command_restart = { "restart", "APP [--no-wait]", "Start an app's containers anew, without a gap", restart };

@@ -10,6 +10,7 @@ const struct command *const cli_commands[] = {
 	&command_plan,	      &command_explain,
 	&command_apps,	      &command_ps,	     &command_logs,	       &command_releases,
 	&command_scale,	      &command_restart,	     &command_rollback,	       &command_pause,
+	&command_promote,     &command_abort,
 	&command_resume,      &command_lock,	     &command_unlock,
 	&command_rm,	      &command_node_ls,	     &command_node_show,       &command_node_rm,
 	&command_node_drain,  &command_node_undrain, &command_node_gc,	       &command_node_failover,

@@ -8,6 +8,7 @@ extern const struct command command_serve, command_agent, command_join;
 extern const struct command command_deploy, command_apps, command_ps, command_releases, command_logs, command_rm;
 extern const struct command command_plan, command_explain;
 extern const struct command command_scale, command_restart, command_rollback;
+extern const struct command command_promote, command_abort;
 extern const struct command command_pause, command_resume, command_lock, command_unlock;
 extern const struct command command_node_ls, command_node_show, command_node_rm;
 extern const struct command command_node_drain, command_node_undrain, command_node_gc, command_node_failover;

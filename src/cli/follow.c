@@ -47,7 +47,7 @@ void cli_progress_end(struct cli_progress *p)
 
 static void count_states(const struct json *items, int64_t release, struct buf *text)
 {
-	static const char *const states[] = { "placing", "image", "creating", "starting", "checking", "ready", "failed" };
+	static const char *const states[] = { "pre-deploy", "placing", "image", "creating", "starting", "checking", "ready", "failed" };
 	size_t n;
 
 	for (size_t s = 0; s < ARRAY_LEN(states); s++) {
@@ -135,6 +135,14 @@ int cli_follow(struct cli *c, const char *app, int64_t release)
 			cli_progress_end(&p);
 			print_failure(app, release, doc);
 			code = EXIT_FAILED;
+		} else if (!strcmp(status, "canary")) {
+			cli_progress_end(&p);
+			printf("%s: release %lld serves %lld %% of the requests; 'temps promote %s' lets it take over, 'temps abort %s' ends it\n",
+			       app, (long long)release, (long long)json_int(json_get(doc, "canary"), 0), app, app);
+			code = EXIT_DONE;
+		} else if (!strcmp(status, "aborted")) {
+			cli_progress_end(&p);
+			code = cli_fail("release %lld of %s was aborted", (long long)release, app);
 		} else if (!strcmp(status, "superseded")) {
 			cli_progress_end(&p);
 			code = cli_fail("release %lld of %s was superseded by a newer one", (long long)release, app);

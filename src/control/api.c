@@ -50,6 +50,8 @@ const struct api_route api_routes[] = {
 	{ "POST", "/api/apps/{app}/scale", SCOPE_WRITE, API_BODY_MAX, api_app_scale },
 	{ "POST", "/api/apps/{app}/restart", SCOPE_WRITE, API_BODY_MAX, api_app_restart },
 	{ "POST", "/api/apps/{app}/rollback", SCOPE_WRITE, API_BODY_MAX, api_app_rollback },
+	{ "POST", "/api/apps/{app}/promote", SCOPE_WRITE, API_BODY_MAX, api_app_promote },
+	{ "POST", "/api/apps/{app}/abort", SCOPE_WRITE, API_BODY_MAX, api_app_abort },
 	{ "POST", "/api/apps/{app}/pause", SCOPE_WRITE, API_BODY_MAX, api_app_pause },
 	{ "POST", "/api/apps/{app}/resume", SCOPE_WRITE, API_BODY_MAX, api_app_resume },
 	{ "POST", "/api/apps/{app}/lock", SCOPE_WRITE, API_BODY_MAX, api_app_lock },

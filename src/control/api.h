@@ -109,6 +109,8 @@ void api_app_explain(struct api_request *r);
 void api_app_scale(struct api_request *r);
 void api_app_restart(struct api_request *r);
 void api_app_rollback(struct api_request *r);
+void api_app_promote(struct api_request *r);
+void api_app_abort(struct api_request *r);
 void api_app_pause(struct api_request *r);
 void api_app_resume(struct api_request *r);
 void api_app_lock(struct api_request *r);

@@ -109,6 +109,7 @@ static void put_release(struct json_out *o, const struct release *rel)
 	json_put_time(o, "created_at", rel->created_wall_ms);
 	json_put_time(o, "finished_at", rel->ended_wall_ms);
 	json_put_int(o, "replicas", rel->spec.replicas);
+	json_put_int(o, "canary", rel->state == RELEASE_ROLLING ? rel->canary : 0);
 	json_put_str(o, "spec_hash", rel->spec_hash);
 }
 
@@ -139,6 +140,10 @@ static void put_spec(struct json_out *o, const struct app_spec *s)
 	for (size_t i = 0; i < s->command.n; i++)
 		json_put_str(o, NULL, s->command.items[i]);
 	json_arr_end(o);
+	pairs_put(&s->volumes, o, "volumes");
+	strs_put(&s->pre_deploy, o, "pre_deploy");
+	json_put_int(o, "max_surge", s->max_surge);
+	json_put_bool(o, "stop_first", s->stop_first);
 	put_text(o, "health_path", s->health_path);
 	json_put_str(o, "strategy", strategy_name(s));
 	json_put_real(o, "cpus", s->cpu_millis / 1000.0);
@@ -272,6 +277,7 @@ static void put_replica(struct json_out *o, const struct control *c, const struc
 	put_text(o, "address", *rep->ip ? address : "");
 	put_text(o, "container_id", rep->container_id);
 	put_text(o, "started_at", rep->started_at);
+	json_put_int(o, "weight", rep->weight);
 	json_put_int(o, "restarts", rep->restarts);
 	json_put_bool(o, "degraded", rep->degraded);
 	if (f) {

@@ -1,4 +1,5 @@
-/* API, what people ask of an app that runs: scale, restart, rollback, pause, resume, lock, unlock. */
+/* API, what people ask of an app that runs: scale, restart, rollback, promote, abort, pause, resume, lock,
+ * unlock. */
 #include <errno.h>
 
 #include "base/text.h"
@@ -94,6 +95,16 @@ void api_app_rollback(struct api_request *r)
 void api_app_restart(struct api_request *r)
 {
 	run_bare(r, EVENT_RESTART);
+}
+
+void api_app_promote(struct api_request *r)
+{
+	run_bare(r, EVENT_PROMOTE);
+}
+
+void api_app_abort(struct api_request *r)
+{
+	run_bare(r, EVENT_ABORT);
 }
 
 void api_app_pause(struct api_request *r)

@@ -12,6 +12,7 @@
 #include "control/explain.h"
 #include "control/links.h"
 #include "control/policies.h"
+#include "control/view.h"
 #include "proxy/policy.h"
 
 #define PORT_DEFAULT 8080
@@ -23,8 +24,9 @@
  * arrays from here. */
 struct wish {
 	struct app_spec spec;
-	struct strs domains, command, nodes, affinity, anti_affinity;
-	struct pairs env, policy;
+	struct strs domains, command, pre_deploy, nodes, affinity, anti_affinity;
+	struct pairs env, policy, volumes;
+	int64_t canary; /* percent; of this deploy alone */
 	struct constraint *labels;
 	size_t labels_n;
 	bool names_image;
@@ -34,11 +36,13 @@ static void wish_fini(struct wish *w)
 {
 	strs_fini(&w->domains);
 	strs_fini(&w->command);
+	strs_fini(&w->pre_deploy);
 	strs_fini(&w->nodes);
 	strs_fini(&w->affinity);
 	strs_fini(&w->anti_affinity);
 	pairs_fini(&w->env);
 	pairs_fini(&w->policy);
+	pairs_fini(&w->volumes);
 	for (size_t i = 0; i < w->labels_n; i++)
 		strs_fini(&w->labels[i].values);
 	free(w->labels);
@@ -69,10 +73,17 @@ static int want_int(const struct json *j, const char *name, int64_t min, int64_t
 	return rc == -ENOENT ? 0 : rc;
 }
 
+static int want_bool(const struct json *j, const char *name, bool *out, struct err *err)
+{
+	int rc = json_want_bool(j, name, out, err);
+
+	return rc == -ENOENT ? 0 : rc;
+}
+
 static int want_numbers(const struct json *j, struct app_spec *s, struct err *err)
 {
 	int64_t replicas = s->replicas, port = s->port, memory = (int64_t)s->memory_bytes;
-	int64_t disk = (int64_t)s->disk_bytes, gpus = s->gpus;
+	int64_t disk = (int64_t)s->disk_bytes, gpus = s->gpus, surge = s->max_surge;
 	int64_t health_s = s->health_limit_ms / 1000, grace_s = s->stop_grace_s;
 	double cpus = s->cpu_millis / 1000.0;
 	int rc = json_want_real(j, "cpus", 0, CPUS_MAX, &cpus, err);
@@ -84,6 +95,7 @@ static int want_numbers(const struct json *j, struct app_spec *s, struct err *er
 	    want_int(j, "disk_bytes", 0, INT64_MAX / 2, &disk, err) ||
 	    want_int(j, "gpus", 0, SPEC_GPUS_MAX, &gpus, err) ||
 	    want_int(j, "health_timeout_s", 0, HEALTH_LIMIT_MAX_S, &health_s, err) ||
+	    want_int(j, "max_surge", 0, SPEC_REPLICAS_MAX, &surge, err) ||
 	    want_int(j, "stop_grace_s", 0, GRACE_MAX_S, &grace_s, err))
 		return -EINVAL;
 	s->replicas = (uint32_t)replicas;
@@ -91,6 +103,7 @@ static int want_numbers(const struct json *j, struct app_spec *s, struct err *er
 	s->memory_bytes = (uint64_t)memory;
 	s->disk_bytes = (uint64_t)disk;
 	s->gpus = (uint32_t)gpus;
+	s->max_surge = (uint32_t)surge;
 	s->cpu_millis = (uint32_t)(cpus * 1000 + 0.5);
 	s->health_limit_ms = (uint32_t)health_s * 1000;
 	s->stop_grace_s = (uint32_t)grace_s;
@@ -187,6 +200,14 @@ static int want_lists(const struct json *j, struct wish *w, struct err *err)
 		rc = strs_load(&w->command, j, "command", SPEC_ARGS_MAX, err);
 		w->spec.command = w->command;
 	}
+	if (!rc && given(j, "pre_deploy")) {
+		rc = strs_load(&w->pre_deploy, j, "pre_deploy", SPEC_ARGS_MAX, err);
+		w->spec.pre_deploy = w->pre_deploy;
+	}
+	if (!rc && given(j, "volumes")) {
+		rc = pairs_load(&w->volumes, j, "volumes", SPEC_VOLUMES_MAX, err);
+		w->spec.volumes = w->volumes;
+	}
 	if (!rc && given(j, "nodes")) {
 		rc = strs_load(&w->nodes, j, "nodes", SPEC_NODES_MAX, err);
 		w->spec.nodes = w->nodes;
@@ -225,7 +246,8 @@ static const char *const members[] = {
 	"cpus",	       "memory_bytes", "health_path", "health_timeout_s", "nodes",
 	"labels",      "strategy",     "command",     "stop_grace_s",	  "architecture",
 	"policy",      "disk_bytes",   "gpus",	      "affinity",	  "anti_affinity",
-	"target_tags", NULL,
+	"target_tags", "max_surge",    "stop_first",  "volumes",	  "pre_deploy",
+	"canary",      NULL,
 };
 
 static int parse(const struct json *j, struct wish *w, struct err *err)
@@ -233,7 +255,8 @@ static int parse(const struct json *j, struct wish *w, struct err *err)
 	struct app_spec *s = &w->spec;
 
 	if (api_members(j, members, err) || want_text(j, "image", &s->image, err) ||
-	    want_numbers(j, s, err) || want_text(j, "health_path", &s->health_path, err) ||
+	    want_numbers(j, s, err) || want_bool(j, "stop_first", &s->stop_first, err) ||
+	    want_int(j, "canary", 1, CANARY_MAX, &w->canary, err) || want_text(j, "health_path", &s->health_path, err) ||
 	    want_text(j, "strategy", &s->strategy, err) ||
 	    want_text(j, "architecture", &s->architecture, err) || want_lists(j, w, err))
 		return -EINVAL;
@@ -251,6 +274,7 @@ static int parse(const struct json *j, struct wish *w, struct err *err)
 struct deploy {
 	struct command *cmd;
 	struct app_spec spec;	/* owned */
+	uint32_t canary;
 	char *keep_image_id;	/* the image was not named: it stays the same one; NULL */
 	char by[AUTH_WHO_SIZE];
 	struct policies_seal *seal; /* its passwords are being hashed */
@@ -267,8 +291,7 @@ static void on_deployed(struct command *cmd, const struct effect_reply *e)
 	api_answer_begin(&a);
 	json_put_str(&a.o, "app", cmd->text);
 	json_put_int(&a.o, "release", e->release);
-	json_put_str(&a.o, "status",
-		     rel && rel->state == RELEASE_ACTIVE ? "active" : "deploying");
+	json_put_str(&a.o, "status", rel ? view_release_state(rel) : "deploying");
 	json_put_bool(&a.o, "unchanged", e->kind == REPLY_OK);
 	api_answer_send(&a, cmd->r, 202);
 }
@@ -295,6 +318,7 @@ static void deploy_step(struct deploy *d, const char *image_id)
 					  .app = cmd->text,
 					  .spec = &d->spec,
 					  .image_id = image_id,
+					  .canary = d->canary,
 					  .keep_image_id = d->keep_image_id,
 					  .by = d->by };
 	deployer_step(cmd->control->deployer, &e);
@@ -353,6 +377,7 @@ static void deploy_begin(struct command *cmd, const struct wish *w, const struct
 	int rc;
 
 	d->cmd = cmd;
+	d->canary = (uint32_t)w->canary;
 	auth_who(cmd->r, d->by);
 	if (base && !w->names_image && *base->image_id)
 		d->keep_image_id = xstrdup(base->image_id);

@@ -6,6 +6,8 @@
 
 const char *view_replica_state(const struct replica *r)
 {
+	if (r->hook && r->state <= REPLICA_HEALTHY)
+		return "pre-deploy";
 	switch (r->state) {
 	case REPLICA_PLACED:
 		return r->op_seq ? "image" : "placing";
@@ -27,20 +29,6 @@ const char *view_replica_state(const struct replica *r)
 	}
 }
 
-const char *view_release_state(const struct release *r)
-{
-	switch (r->state) {
-	case RELEASE_ROLLING:
-		return "deploying";
-	case RELEASE_ACTIVE:
-		return release_degraded(r) ? "degraded" : "active";
-	case RELEASE_FAILED:
-		return "failed";
-	default:
-		return "superseded";
-	}
-}
-
 static uint32_t ready_of(const struct app *a, const struct release *rel)
 {
 	uint32_t n = 0;
@@ -49,6 +37,28 @@ static uint32_t ready_of(const struct app *a, const struct release *rel)
 		n += r->release == rel && r->state == REPLICA_READY && !r->away &&
 		     (r->routed || !r->port);
 	return n;
+}
+
+/* It serves its share, until somebody decides. */
+static bool is_canary_out(const struct release *r)
+{
+	return r->canary && ready_of(r->app, r) >= release_goal(&r->spec, r->canary);
+}
+
+const char *view_release_state(const struct release *r)
+{
+	switch (r->state) {
+	case RELEASE_ROLLING:
+		return is_canary_out(r) ? "canary" : "deploying";
+	case RELEASE_ACTIVE:
+		return release_degraded(r) ? "degraded" : "active";
+	case RELEASE_FAILED:
+		return "failed";
+	case RELEASE_ABORTED:
+		return "aborted";
+	default:
+		return "superseded";
+	}
 }
 
 const char *view_replica_reason(const struct replica *r, char *out, size_t size)
@@ -71,7 +81,7 @@ struct view_app view_app(const struct app *a)
 		v.ready = ready_of(a, v.release);
 	}
 	if (a->rolling)
-		v.status = "deploying";
+		v.status = view_release_state(a->rolling);
 	else if (a->current)
 		v.status = v.ready < v.want || release_degraded(a->current) ? "degraded" : "running";
 	else if (last && last->state == RELEASE_FAILED)

@@ -4,15 +4,15 @@
 
 #include "sched/app.h"
 
-/* placing, image, creating, starting, checking, ready, out, draining, stopping, failed, lost */
+/* placing, image, creating, starting, checking, ready, out, draining, stopping, failed, lost, pre-deploy */
 const char *view_replica_state(const struct replica *r);
 /* Why it is not as it should be, or ""; <out> may be used for it. */
 const char *view_replica_reason(const struct replica *r, char *out, size_t size);
-/* pending, deploying, active, degraded (its containers keep crashing), superseded, failed */
+/* deploying, canary, aborted, active, degraded (its containers keep crashing), superseded, failed */
 const char *view_release_state(const struct release *r);
 
 struct view_app {
-	const char *status;	/* running, deploying, degraded, failed, stopped */
+	const char *status;	/* running, deploying, canary, degraded, failed, stopped */
 	/* the one that counts: the current one, else the rolling one, else the last; NULL: none */
 	const struct release *release;
 	uint32_t want, ready;

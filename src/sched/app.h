@@ -161,6 +161,8 @@ struct app {
 	struct json *extra;
 };
 
+/* How many replicas a release is to have: all, or a canary's share of them, at least 1. */
+uint32_t release_goal(const struct app_spec *s, uint32_t canary);
 const char *replica_state_name(enum replica_state state);
 /* The number of an app's replicas that are routed in. */
 uint32_t app_routed(const struct app *a);

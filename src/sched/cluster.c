@@ -369,8 +369,8 @@ static void dispatch(struct cluster *c, const struct cluster_event *e)
 	case EVENT_REBALANCE: move_ordered(c, &e->rebalance); break;
 	case EVENT_BRAKE_RELEASE: liveness_override_brake(c, &e->command); break;
 	case EVENT_DEPLOY: rollout_deploy(c, &e->deploy); break;
-	case EVENT_PROMOTE: rollout_command_promote(c, &e->rollout); break;
-	case EVENT_ABORT: rollout_command_abort(c, &e->rollout); break;
+	case EVENT_PROMOTE: app_promote(c, &e->app); break;
+	case EVENT_ABORT: app_abort(c, &e->app); break;
 	case EVENT_APP_DELETE: rollout_app_delete(c, &e->app_delete); break;
 	case EVENT_SCALE: app_scale(c, &e->app); break;
 	case EVENT_RESTART: app_restart(c, &e->app); break;

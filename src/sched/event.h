@@ -213,18 +213,12 @@ struct event_deploy {
 	uint32_t canary;      /* percent of the requests that it gets until it is promoted; 0: it takes over */
 };
 
-/* EVENT_PROMOTE and EVENT_ABORT */
-struct event_rollout {
-	uint64_t reply;
-	const char *app;
-};
-
 struct event_app_delete {
 	uint64_t reply;
 	const char *app;
 };
 
-/* EVENT_SCALE to EVENT_UNLOCK */
+/* EVENT_PROMOTE, EVENT_ABORT, EVENT_SCALE to EVENT_UNLOCK */
 struct event_app {
 	uint64_t reply;
 	const char *app;
@@ -337,7 +331,6 @@ struct cluster_event {
 		struct event_rebalance rebalance;
 		struct event_command command;
 		struct event_deploy deploy;
-		struct event_rollout rollout;
 		struct event_app_delete app_delete;
 		struct event_app app;
 		struct event_result result; /* EVENT_STOP_DONE, EVENT_REMOVE_DONE */

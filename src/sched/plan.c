@@ -20,7 +20,10 @@ static bool is_present(const struct replica *r, const struct release *rel)
 
 static void place(const struct cluster *c, struct plan *p)
 {
-	if (placement_plan(c, &p->ask, &p->placement, &p->err))
+	const struct app *a = map_get(&c->apps_by_name, slice_str(p->ask.app));
+
+	if (rollout_place_ask(c, a, &p->ask, &p->err) ||
+	    placement_plan(c, &p->ask, &p->placement, &p->err))
 		p->kind = REPLY_UNPLACEABLE;
 	else if (!rollout_can_place(c, p->ask.spec, &p->placement, &p->err))
 		p->kind = REPLY_LIMIT;

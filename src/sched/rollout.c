@@ -214,14 +214,14 @@ struct tally rollout_drive(struct cluster *c, struct app *a, struct release *rel
 	return t;
 }
 
-uint32_t rollout_goal(const struct app_spec *s, uint32_t canary)
+uint32_t release_goal(const struct app_spec *s, uint32_t canary)
 {
 	return canary ? (s->replicas * canary + 99) / 100 : s->replicas;
 }
 
 static uint32_t goal(const struct release *rel)
 {
-	return rollout_goal(&rel->spec, rel->canary);
+	return release_goal(&rel->spec, rel->canary);
 }
 
 bool rollout_goes_in_waves(const struct app *a, const struct app_spec *s)

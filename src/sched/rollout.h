@@ -34,8 +34,8 @@ struct rollout_ask {
 struct release *rollout_begin(struct cluster *c, const struct rollout_ask *ask);
 /* A user's deploy, and the end of an app. Both answer. */
 void rollout_deploy(struct cluster *c, const struct event_deploy *e);
-void rollout_command_promote(struct cluster *c, const struct event_rollout *e);
-void rollout_command_abort(struct cluster *c, const struct event_rollout *e);
+void app_promote(struct cluster *c, const struct event_app *e);
+void app_abort(struct cluster *c, const struct event_app *e);
 void rollout_app_delete(struct cluster *c, const struct event_app_delete *e);
 
 /* rollout.c */
@@ -50,8 +50,6 @@ void rollout_replica_restarted(struct cluster *c, struct replica *r);
 bool rollout_is_up(const struct replica *r);
 /* The number of a release's replicas that are READY. */
 uint32_t rollout_ready(const struct app *a, const struct release *rel);
-/* How many replicas a release is to have: all, or a canary's share of them, at least 1. */
-uint32_t rollout_goal(const struct app_spec *s, uint32_t canary);
 /* How many replicas of releases before the rolling one are to carry traffic now. Needs a current release. */
 uint32_t rollout_old_kept(const struct app *a);
 /* Whether replicas of <s> come in wave by wave, and how many more may be started now. <a> may be NULL. */

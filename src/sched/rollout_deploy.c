@@ -78,7 +78,7 @@ static struct release *begin_planned(struct cluster *c, const struct rollout_ask
 struct release *rollout_begin(struct cluster *c, const struct rollout_ask *ask)
 {
 	const struct app *a = cluster_find_app(c, ask->app);
-	uint32_t want = rollout_goal(ask->spec, ask->canary);
+	uint32_t want = release_goal(ask->spec, ask->canary);
 	struct placement_ask where = { .app = ask->app,
 				       .spec = ask->spec,
 				       .n = MIN(want, MAX(rollout_room(a, ask->spec), 1u)),
@@ -224,12 +224,12 @@ void rollout_deploy(struct cluster *c, const struct event_deploy *e)
 }
 
 /* NULL: answered. */
-static struct app *rolling_app(struct cluster *c, const struct event_rollout *e)
+static struct app *rolling_app(struct cluster *c, const struct event_app *e)
 {
 	struct app *a = cluster_find_app(c, e->app);
 
 	if (!a || a->deleted) {
-		cluster_reply(c, e->reply, REPLY_NOT_FOUND, "App Not Found", "there is no app %.80s", e->app);
+		cluster_reply(c, e->reply, REPLY_NOT_FOUND, "App Not Found", "there is no app %.80s; `temps apps` lists them", e->app);
 		return NULL;
 	}
 	if (a->rolling)
@@ -240,7 +240,7 @@ static struct app *rolling_app(struct cluster *c, const struct event_rollout *e)
 	return NULL;
 }
 
-void rollout_command_promote(struct cluster *c, const struct event_rollout *e)
+void app_promote(struct cluster *c, const struct event_app *e)
 {
 	struct app *a = rolling_app(c, e);
 	struct effect_reply *reply;
@@ -251,8 +251,8 @@ void rollout_command_promote(struct cluster *c, const struct event_rollout *e)
 		a->rolling->canary = 0;
 		release_dirty(c, a->rolling);
 		cluster_touch(c, a);
-		cluster_tell(c, "CanaryPromoted", a->name, "release %" PRIu32 " of app %s takes over",
-			     a->rolling->n, a->name);
+		cluster_tell(c, "CanaryPromoted", a->name, "release %" PRIu32 " of app %s takes over, asked by %s",
+			     a->rolling->n, a->name, e->by && *e->by ? e->by : "somebody");
 	}
 	reply = cluster_reply(c, e->reply, REPLY_OK, "", "Release %" PRIu32 " of %s takes over", a->rolling->n,
 			      a->name);
@@ -260,7 +260,7 @@ void rollout_command_promote(struct cluster *c, const struct event_rollout *e)
 		reply->release = a->rolling->n;
 }
 
-void rollout_command_abort(struct cluster *c, const struct event_rollout *e)
+void app_abort(struct cluster *c, const struct event_app *e)
 {
 	struct app *a = rolling_app(c, e);
 	struct effect_reply *reply;

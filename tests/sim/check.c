@@ -547,7 +547,7 @@ static void check_app(struct sim *s, const struct app *a)
 	check_hosts(s, a);
 	if (a->rolling && !a->rolling->canary)
 		sim_fail(s, "release %u of %s never ends", a->rolling->n, a->name);
-	if (a->rolling && rollout_ready(a, a->rolling) != rollout_goal(&a->rolling->spec, a->rolling->canary))
+	if (a->rolling && rollout_ready(a, a->rolling) != release_goal(&a->rolling->spec, a->rolling->canary))
 		sim_fail(s, "the canary %u of %s is not out", a->rolling->n, a->name);
 	LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
 		const struct container *ct = find_anywhere(s, r->container_id);

@@ -133,9 +133,9 @@ static void vary_rollout(struct sim *s, struct app_spec *spec, struct event_depl
 static void command_rollout(struct sim *s)
 {
 	struct cluster_event e = { sim_chance(s, 600) ? EVENT_PROMOTE : EVENT_ABORT,
-				   .rollout = { ++s->next_reply, sim_apps[sim_random(s, APPS)] } };
+				   .app = { .reply = ++s->next_reply, .app = sim_apps[sim_random(s, APPS)] } };
 
-	sim_log(s, "people: %s %s", event_name(e.type), e.rollout.app);
+	sim_log(s, "people: %s %s", event_name(e.type), e.app.app);
 	plane_step(s, &e);
 }
 

@@ -43,7 +43,7 @@ static void canary(const char *image, uint32_t percent)
 
 static void order(enum event_type type)
 {
-	rig_do(&rig, (struct cluster_event){ type, .rollout = { ++rig.replies, "hello" } });
+	rig_do(&rig, (struct cluster_event){ type, .app = { .reply = ++rig.replies, .app = "hello" } });
 }
 
 /* Replicas of a release in a state. */
