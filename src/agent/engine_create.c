@@ -6,6 +6,8 @@
 
 #define LOG_MAX_SIZE "10m"
 #define LOG_MAX_FILE 3
+#define HEALTH_TRY_MS 10000
+#define NS_PER_MS 1000000
 
 static void put_env(const struct wire_deploy *d, struct json_out *o)
 {
@@ -118,6 +120,23 @@ static void put_mounts(const struct wire_deploy *d, struct json_out *o)
 	json_arr_end(o);
 }
 
+static void put_health(const struct wire_health *h, struct json_out *o)
+{
+	if (!h->command)
+		return;
+	json_obj(o, "Healthcheck");
+	json_arr(o, "Test");
+	json_put_str(o, NULL, "CMD");
+	for (char **word = h->command; *word; word++)
+		json_put_str(o, NULL, *word);
+	json_arr_end(o);
+	json_put_int(o, "Interval", (int64_t)h->interval_ms * NS_PER_MS);
+	json_put_int(o, "Timeout", (int64_t)HEALTH_TRY_MS * NS_PER_MS);
+	json_put_int(o, "StartPeriod", (int64_t)h->start_ms * NS_PER_MS);
+	json_put_int(o, "Retries", h->retries);
+	json_obj_end(o);
+}
+
 static void put_limits(const struct wire_deploy *d, struct json_out *o)
 {
 	int64_t memory_bytes = (int64_t)d->memory_limit_mb << 20;
@@ -228,6 +247,7 @@ void engine_create_body(const struct wire_deploy *d, const char *cluster, const 
 			json_put_str(&o, NULL, *word);
 		json_arr_end(&o);
 	}
+	put_health(&d->health, &o);
 	put_labels(d, cluster, node, &o);
 	put_exposed(d, &o);
 	if (d->stop_timeout_s)

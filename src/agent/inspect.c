@@ -134,6 +134,7 @@ int inspect_container(struct wire_container *c, const struct json *j)
 	c->finished_at_ms = get_time(json_get(state, "FinishedAt"));
 	c->exit_code = (int)json_int(json_get(state, "ExitCode"), 0);
 	c->oom_killed = json_bool(json_get(state, "OOMKilled"), false);
+	put_text(c->health, sizeof(c->health), json_get(json_get(state, "Health"), "Status"));
 	c->restart_count = (uint32_t)get_uint(json_get(j, "RestartCount"));
 	get_labels(&c->labels, json_get(config, "Labels"), "");
 	get_env(&c->env, json_get(config, "Env"));

@@ -73,6 +73,8 @@ int wire_container_parse(struct wire_container *c, const struct json *j, struct 
 	if (!rc)
 		rc = wire_may_text(j, "image_id", c->image_id, sizeof(c->image_id), err);
 	if (!rc)
+		rc = wire_may_text(j, "health", c->health, sizeof(c->health), err);
+	if (!rc)
 		rc = wire_may_text(j, "ip", c->ip, sizeof(c->ip), err);
 	if (!rc)
 		rc = wire_may_time(j, "created_at", &c->created_at_ms, err);
@@ -138,6 +140,7 @@ void wire_container_emit(const struct wire_container *c, struct json_out *o, con
 	json_put_str(o, "status", c->status);
 	json_put_str(o, "image_name", c->image);
 	json_put_str(o, "image_id", c->image_id);
+	json_put_str(o, "health", c->health);
 	json_put_str(o, "ip", c->ip);
 	wire_put_time(o, "created_at", c->created_at_ms);
 	wire_put_time(o, "finished_at", c->finished_at_ms);

@@ -29,6 +29,12 @@ struct wire_mount {
 
 enum wire_restart { WIRE_RESTART_NEVER, WIRE_RESTART_ALWAYS, WIRE_RESTART_ON_FAILURE, WIRE_RESTART_UNLESS_STOPPED };
 
+/* A command that the engine runs in the container now and then. */
+struct wire_health {
+	char **command;		/* NULL-terminated; NULL: none */
+	uint32_t interval_ms, start_ms, retries;
+};
+
 struct wire_deploy {
 	char *image_name;	/* reference or id */
 	char *container_name;
@@ -39,6 +45,7 @@ struct wire_deploy {
 	size_t nmounts;
 	char *network_name;	/* NULL: Docker's default bridge */
 	char *static_ip;	/* with network_name, local link only: the address we assigned; NULL */
+	struct wire_health health;	/* ours */
 	char **command;		/* NULL-terminated, or NULL for the image's own */
 	double cpu_limit;	/* cores; 0 = none */
 	uint64_t memory_limit_mb;
@@ -67,6 +74,7 @@ struct wire_container {		/* ContainerInfo, and an inventory entry */
 	char id[65], name[256], image[256];
 	char status[16];	/* Created Running Paused Stopped Exited Dead, and Restarting: ended, the engine will start it again */
 	char image_id[80];
+	char health[12];	/* what its health command says: starting healthy unhealthy; "" when it has none */
 	uint64_t created_at_ms, started_at_ms, finished_at_ms;
 	int exit_code;
 	bool oom_killed;

@@ -94,23 +94,38 @@ static int get_mounts(struct wire_deploy *d, const struct json *j, struct err *e
 	return 0;
 }
 
-static int get_command(struct wire_deploy *d, const struct json *j, struct err *err)
+/* Words, NULL-terminated; NULL for none. */
+static int get_words(char ***out, const struct json *j, const char *name, struct err *err)
 {
 	const struct json *list;
-	int rc = get_list(j, "command", &list, err);
+	int rc = get_list(j, name, &list, err);
 
 	if (rc || !list || !json_len(list))
 		return rc;
-	d->command = xcalloc(json_len(list) + 1, sizeof(*d->command));
+	*out = xcalloc(json_len(list) + 1, sizeof(**out));
 	for (size_t i = 0; i < json_len(list); i++) {
 		struct slice word = json_str(json_at(list, i), NULL);
 
 		if (!word.p || word.n > WIRE_MAX_TEXT || memchr(word.p, '\0', word.n))
-			return err_say(err, -EINVAL,
-				       "member \"command\": expected an array of strings");
-		d->command[i] = slice_dup(word);
+			return err_say(err, -EINVAL, "member \"%s\": expected an array of strings", name);
+		(*out)[i] = slice_dup(word);
 	}
 	return 0;
+}
+
+static void put_words(struct json_out *o, const char *name, char **words)
+{
+	json_arr(o, name);
+	for (char **word = words; *word; word++)
+		json_put_str(o, NULL, *word);
+	json_arr_end(o);
+}
+
+static void free_words(char **words)
+{
+	for (char **word = words; word && *word; word++)
+		free(*word);
+	free(words);
 }
 
 /* Objects whose members are optional; null stands for none. */
@@ -123,6 +138,27 @@ static int get_object(const struct json *j, const char *name, const struct json 
 	if (*obj && json_type(*obj) != JSON_OBJECT)
 		return err_say(err, -EINVAL, "member \"%s\": expected an object or null", name);
 	return 0;
+}
+
+static int get_health(struct wire_deploy *d, const struct json *j, struct err *err)
+{
+	uint64_t interval_ms = 0, start_ms = 0, retries = 0;
+	const struct json *health;
+	int rc = get_object(j, "health", &health, err);
+
+	if (rc || !health)
+		return rc;
+	rc = get_words(&d->health.command, health, "command", err);
+	if (!rc)
+		rc = wire_may_uint(health, "interval_ms", UINT32_MAX, &interval_ms, err);
+	if (!rc)
+		rc = wire_may_uint(health, "start_ms", UINT32_MAX, &start_ms, err);
+	if (!rc)
+		rc = wire_may_uint(health, "retries", 1000, &retries, err);
+	d->health.interval_ms = (uint32_t)interval_ms;
+	d->health.start_ms = (uint32_t)start_ms;
+	d->health.retries = (uint32_t)retries;
+	return rc ? err_prefix(err, "member \"health\"") : 0;
 }
 
 /* [0,3]: the numbers of graphics cards, as the engine counts them. */
@@ -254,7 +290,9 @@ int wire_deploy_parse(struct wire_deploy *d, const struct json *j, struct err *e
 	if (!rc)
 		rc = get_mounts(d, j, err);
 	if (!rc)
-		rc = get_command(d, j, err);
+		rc = get_words(&d->command, j, "command", err);
+	if (!rc)
+		rc = get_health(d, j, err);
 	if (!rc)
 		rc = get_limits(d, j, err);
 	if (!rc)
@@ -311,10 +349,19 @@ static void put_lists(const struct wire_deploy *d, struct json_out *o)
 		json_put_null(o, "command");
 		return;
 	}
-	json_arr(o, "command");
-	for (char **word = d->command; *word; word++)
-		json_put_str(o, NULL, *word);
-	json_arr_end(o);
+	put_words(o, "command", d->command);
+}
+
+static void put_health(const struct wire_health *h, struct json_out *o)
+{
+	if (!h->command)
+		return;
+	json_obj(o, "health");
+	put_words(o, "command", h->command);
+	json_put_int(o, "interval_ms", h->interval_ms);
+	json_put_int(o, "start_ms", h->start_ms);
+	json_put_int(o, "retries", h->retries);
+	json_obj_end(o);
 }
 
 void wire_deploy_emit(const struct wire_deploy *d, struct json_out *o)
@@ -326,6 +373,7 @@ void wire_deploy_emit(const struct wire_deploy *d, struct json_out *o)
 	pairs_put(&d->secrets, o, "secrets");
 	pairs_put(&d->labels, o, "labels");
 	put_lists(d, o);
+	put_health(&d->health, o);
 	json_put_str(o, "network_name", d->network_name);
 	put_limits(d, o);
 	json_put_str(o, "restart_policy", restart_names[d->restart_policy]);
@@ -349,8 +397,8 @@ void wire_deploy_fini(struct wire_deploy *d)
 		free(d->mounts[i].source);
 		free(d->mounts[i].target);
 	}
-	for (char **word = d->command; word && *word; word++)
-		free(*word);
+	free_words(d->command);
+	free_words(d->health.command);
 	pairs_fini(&d->env);
 	pairs_fini(&d->labels);
 	pairs_fini(&d->secrets);
@@ -362,7 +410,6 @@ void wire_deploy_fini(struct wire_deploy *d)
 	free(d->spec_hash);
 	free(d->ports);
 	free(d->mounts);
-	free(d->command);
 	*d = (struct wire_deploy){ 0 };
 }
 

@@ -14,7 +14,9 @@ struct deploy_args {
 	int64_t gpus;
 	uint64_t memory_bytes, disk_bytes, health_timeout_ms, stop_grace_ms;
 	int64_t canary, max_surge;
-	const char *pre_deploy;
+	const char *pre_deploy, *health_command;
+	const char *health_interval, *health_rise, *health_fall; /* policies */
+	uint64_t health_start_ms;
 	struct opt_list volumes, domains, env, nodes, labels, tags, affinity, anti_affinity, policy;
 	int64_t scale;	/* temps plan */
 	bool no_wait, dry_run, stop_first, start_first;
@@ -187,6 +189,10 @@ static int put_request(const struct cli *c, const struct deploy_args *a, struct 
 		json_put_int(&o, "disk_bytes", (int64_t)a->disk_bytes);
 	if (a->gpus >= 0)
 		json_put_int(&o, "gpus", a->gpus);
+	if (a->health_command)
+		put_words(&o, "health_command", a->health_command);
+	if (a->health_start_ms != UINT64_MAX)
+		json_put_int(&o, "health_start_s", (int64_t)((a->health_start_ms + 999) / 1000));
 	put_rollout(&o, a);
 	put_list(&o, "domains", &a->domains);
 	put_list(&o, "nodes", &a->nodes);
@@ -219,11 +225,23 @@ static int finish(struct cli *c, const struct deploy_args *a, const char *app, c
 	return cli_follow(c, app, release);
 }
 
+/* An option that stands for --policy KEY=VALUE: the text that was added, the caller's to free(), or NULL. */
+static char *add_policy(struct opt_list *policy, const char *key, const char *value)
+{
+	char *text;
+
+	if (!value || policy->n == OPT_LIST_MAX)
+		return NULL;
+	text = xasprintf("%s=%s", key, value);
+	policy->at[policy->n++] = text;
+	return text;
+}
+
 /* `temps deploy`, or with --dry-run and as `temps plan` what it would do. */
 static int deploy(struct cli *c, int argc, char **argv)
 {
 	bool is_plan = c->command == &command_plan;
-	struct deploy_args a = { .gpus = -1, .max_surge = -1 };
+	struct deploy_args a = { .gpus = -1, .max_surge = -1, .health_start_ms = UINT64_MAX };
 	const struct opt scale = { "scale", "N", OPT_COUNT, &a.scale, "another number of replicas of the present release", 1, 1000, false };
 	const struct opt dry_run = { "dry-run", NULL, OPT_FLAG, &a.dry_run, "only show what would be done, as 'temps plan' does", 0, 0, false };
 	const struct opt no_wait = { "no-wait", NULL, OPT_FLAG, &a.no_wait, "do not wait until it serves", 0, 0, false };
@@ -239,6 +257,11 @@ static int deploy(struct cli *c, int argc, char **argv)
 		{ "disk", "SIZE", OPT_SIZE, &a.disk_bytes, "disk that its node must have room for", 0, 0, false },
 		{ "gpus", "N", OPT_COUNT, &a.gpus, "graphics cards of its own", 0, 64, false },
 		{ "health-path", "PATH", OPT_TEXT, &a.health_path, "healthy when GET answers 2xx or 3xx; default: it accepts connections", 0, 0, false },
+		{ "health-command", "COMMAND", OPT_TEXT, &a.health_command, "healthy when this succeeds in the container; '' for no more", 0, 0, false },
+		{ "health-start-period", "TIME", OPT_DURATION, &a.health_start_ms, "later, --health-fall failures in a row end the wait", 0, 0, false },
+		{ "health-interval", "TIME", OPT_TEXT, &a.health_interval, "how often it is asked, at least once a second before it serves", 0, 0, false },
+		{ "health-rise", "N", OPT_TEXT, &a.health_rise, "how many successes in a row are needed", 0, 0, false },
+		{ "health-fall", "N", OPT_TEXT, &a.health_fall, "how many failures in a row are one too many (3)", 0, 0, false },
 		{ "health-timeout", "TIME", OPT_DURATION, &a.health_timeout_ms, "give up on a replica after (60s)", 0, 0, false },
 		{ "stop-grace", "TIME", OPT_DURATION, &a.stop_grace_ms, "from SIGTERM to SIGKILL (10s)", 0, 0, false },
 		{ "node", "NAME", OPT_LIST, &a.nodes, "only on this node", 0, 0, false },
@@ -261,8 +284,8 @@ static int deploy(struct cli *c, int argc, char **argv)
 		end,
 	};
 	struct json *doc = NULL;
+	char *path, *own[3];
 	struct buf body;
-	char *path;
 	int code = cli_parse(c, argc, argv, opts, 1, 1);
 
 	if (code >= 0)
@@ -272,6 +295,9 @@ static int deploy(struct cli *c, int argc, char **argv)
 	is_plan |= a.dry_run;
 	buf_init(&body, 0);
 	path = cli_app_path(argv[0], is_plan ? "/plan" : "/deploy");
+	own[0] = add_policy(&a.policy, "health-interval", a.health_interval);
+	own[1] = add_policy(&a.policy, "health-rise", a.health_rise);
+	own[2] = add_policy(&a.policy, "health-fall", a.health_fall);
 	code = put_request(c, &a, &body);
 	if (code < 0)
 		code = cli_call(c, "POST", path, body.data, &doc);
@@ -281,6 +307,8 @@ static int deploy(struct cli *c, int argc, char **argv)
 		plan_print(c, doc);
 	else if (code == EXIT_DONE)
 		code = finish(c, &a, argv[0], doc);
+	for (size_t i = 0; i < ARRAY_LEN(own); i++)
+		free(own[i]);
 	json_free(doc);
 	buf_fini(&body);
 	free(path);

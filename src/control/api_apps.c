@@ -145,6 +145,8 @@ static void put_spec(struct json_out *o, const struct app_spec *s)
 	json_put_int(o, "max_surge", s->max_surge);
 	json_put_bool(o, "stop_first", s->stop_first);
 	put_text(o, "health_path", s->health_path);
+	strs_put(&s->health_command, o, "health_command");
+	json_put_int(o, "health_start_s", s->health_start_ms / 1000);
 	json_put_str(o, "strategy", strategy_name(s));
 	json_put_real(o, "cpus", s->cpu_millis / 1000.0);
 	json_put_int(o, "memory_bytes", (int64_t)s->memory_bytes);

@@ -24,7 +24,7 @@
  * arrays from here. */
 struct wish {
 	struct app_spec spec;
-	struct strs domains, command, pre_deploy, nodes, affinity, anti_affinity;
+	struct strs domains, command, pre_deploy, health_command, nodes, affinity, anti_affinity;
 	struct pairs env, policy, volumes;
 	int64_t canary; /* percent; of this deploy alone */
 	struct constraint *labels;
@@ -37,6 +37,7 @@ static void wish_fini(struct wish *w)
 	strs_fini(&w->domains);
 	strs_fini(&w->command);
 	strs_fini(&w->pre_deploy);
+	strs_fini(&w->health_command);
 	strs_fini(&w->nodes);
 	strs_fini(&w->affinity);
 	strs_fini(&w->anti_affinity);
@@ -84,6 +85,7 @@ static int want_numbers(const struct json *j, struct app_spec *s, struct err *er
 {
 	int64_t replicas = s->replicas, port = s->port, memory = (int64_t)s->memory_bytes;
 	int64_t disk = (int64_t)s->disk_bytes, gpus = s->gpus, surge = s->max_surge;
+	int64_t start_s = s->health_start_ms / 1000;
 	int64_t health_s = s->health_limit_ms / 1000, grace_s = s->stop_grace_s;
 	double cpus = s->cpu_millis / 1000.0;
 	int rc = json_want_real(j, "cpus", 0, CPUS_MAX, &cpus, err);
@@ -95,6 +97,7 @@ static int want_numbers(const struct json *j, struct app_spec *s, struct err *er
 	    want_int(j, "disk_bytes", 0, INT64_MAX / 2, &disk, err) ||
 	    want_int(j, "gpus", 0, SPEC_GPUS_MAX, &gpus, err) ||
 	    want_int(j, "health_timeout_s", 0, HEALTH_LIMIT_MAX_S, &health_s, err) ||
+	    want_int(j, "health_start_s", 0, HEALTH_LIMIT_MAX_S, &start_s, err) ||
 	    want_int(j, "max_surge", 0, SPEC_REPLICAS_MAX, &surge, err) ||
 	    want_int(j, "stop_grace_s", 0, GRACE_MAX_S, &grace_s, err))
 		return -EINVAL;
@@ -104,6 +107,7 @@ static int want_numbers(const struct json *j, struct app_spec *s, struct err *er
 	s->disk_bytes = (uint64_t)disk;
 	s->gpus = (uint32_t)gpus;
 	s->max_surge = (uint32_t)surge;
+	s->health_start_ms = (uint32_t)start_s * 1000;
 	s->cpu_millis = (uint32_t)(cpus * 1000 + 0.5);
 	s->health_limit_ms = (uint32_t)health_s * 1000;
 	s->stop_grace_s = (uint32_t)grace_s;
@@ -204,6 +208,10 @@ static int want_lists(const struct json *j, struct wish *w, struct err *err)
 		rc = strs_load(&w->pre_deploy, j, "pre_deploy", SPEC_ARGS_MAX, err);
 		w->spec.pre_deploy = w->pre_deploy;
 	}
+	if (!rc && given(j, "health_command")) {
+		rc = strs_load(&w->health_command, j, "health_command", SPEC_ARGS_MAX, err);
+		w->spec.health_command = w->health_command;
+	}
 	if (!rc && given(j, "volumes")) {
 		rc = pairs_load(&w->volumes, j, "volumes", SPEC_VOLUMES_MAX, err);
 		w->spec.volumes = w->volumes;
@@ -247,7 +255,7 @@ static const char *const members[] = {
 	"labels",      "strategy",     "command",     "stop_grace_s",	  "architecture",
 	"policy",      "disk_bytes",   "gpus",	      "affinity",	  "anti_affinity",
 	"target_tags", "max_surge",    "stop_first",  "volumes",	  "pre_deploy",
-	"canary",      NULL,
+	"canary",      "health_command", "health_start_s", NULL,
 };
 
 static int parse(const struct json *j, struct wish *w, struct err *err)
@@ -267,6 +275,11 @@ static int parse(const struct json *j, struct wish *w, struct err *err)
 		s->health_path = NULL;
 	if (s->architecture && !*s->architecture)
 		s->architecture = NULL;
+	/* The one that is given replaces the other of an earlier release. */
+	if (given(j, "health_command") && !given(j, "health_path") && s->health_command.n)
+		s->health_path = NULL;
+	if (given(j, "health_path") && !given(j, "health_command") && s->health_path)
+		s->health_command = (struct strs){ 0 };
 	return spec_check(s, err);
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "control/control.h"
 #include "control/dataplane.h"
@@ -21,6 +22,9 @@
 #define LOG_TAIL_MAX_BYTES 16384
 #define PROBE_INTERVAL_MS 250
 #define PROBE_INTERVAL_MAX_MS 5000
+#define GATE_INTERVAL_MAX_MS 1000
+#define GATE_FALL 3
+#define HEALTH_COMMAND_INTERVAL_MS 2000
 #define SWEEP_MS 1000 /* images that nobody waits for any more are looked for */
 
 struct job {
@@ -76,6 +80,14 @@ static enum container_state state_from(const char *status)
 	return CONTAINER_DEAD;
 }
 
+static enum container_health health_from(const char *word)
+{
+	return !strcmp(word, "healthy")	    ? HEALTH_GOOD
+	       : !strcmp(word, "unhealthy") ? HEALTH_BAD
+	       : !strcmp(word, "starting")  ? HEALTH_STARTING
+					    : HEALTH_NONE;
+}
+
 void container_info_from(struct container_info *out, const struct wire_container *w, char *started)
 {
 	const char *spec = pairs_get(&w->labels, WIRE_LABEL_SPEC);
@@ -90,6 +102,7 @@ void container_info_from(struct container_info *out, const struct wire_container
 		.oom_killed = w->oom_killed,
 		.restart_count = w->restart_count,
 		.spec_hash = spec ? spec : "",
+		.health = health_from(w->health),
 	};
 }
 
@@ -410,6 +423,32 @@ static void fill_mounts(struct wire_deploy *d, const struct effect_create *e)
 	}
 }
 
+/* NULL-terminated, its words borrowed; the caller's to free(). */
+static char **words_of(const struct strs *s)
+{
+	char **words = xcalloc(s->n + 1, sizeof(*words));
+
+	for (size_t i = 0; i < s->n; i++)
+		words[i] = (char *)s->items[i];
+	return words;
+}
+
+static void fill_health(struct wire_deploy *d, const struct effect_create *e)
+{
+	struct upstream_policy policy;
+	struct err err;
+
+	if (!e->health_command.n)
+		return;
+	(void)!policy_parse(&policy, &e->policy, &err);
+	d->health.command = words_of(&e->health_command);
+	d->health.interval_ms = policy.health_interval_ms ? policy.health_interval_ms
+							  : HEALTH_COMMAND_INTERVAL_MS;
+	d->health.retries = policy.health_fall ? policy.health_fall : GATE_FALL;
+	d->health.start_ms = e->health_start_ms;
+	policy_fini(&policy);
+}
+
 static void run_create(struct job *j, const struct effect_create *e)
 {
 	struct control *c = j->fx->control;
@@ -430,6 +469,7 @@ static void run_create(struct job *j, const struct effect_create *e)
 	char **command = NULL;
 
 	fill_mounts(&d, e);
+	fill_health(&d, e);
 	if (e->static_ip) {
 		d.network_name = c->network_name;
 		d.static_ip = (char *)e->static_ip;
@@ -438,14 +478,11 @@ static void run_create(struct job *j, const struct effect_create *e)
 		d.ports = &port;
 		d.nports = 1;
 	}
-	if (e->command.n) {
-		command = xcalloc(e->command.n + 1, sizeof(*command));
-		for (size_t i = 0; i < e->command.n; i++)
-			command[i] = (char *)e->command.items[i];
-		d.command = command;
-	}
+	if (e->command.n)
+		d.command = command = words_of(&e->command);
 	j->op = j->via->ops->deploy(j->via, &d, on_deployed, j);
 	free(command);
+	free(d.health.command);
 	for (size_t i = 0; i < d.nmounts; i++)
 		free(d.mounts[i].source);
 	free(d.mounts);
@@ -542,17 +579,19 @@ static void on_probed(void *arg, int rc, const char *why)
 	job_end_plain(arg, rc ? RPC_ERROR : RPC_OK, rc ? why : NULL);
 }
 
-/* The release's own word: the upstream still has the policies of the one before. */
-static bool speaks_h2c(const struct pairs *policy)
+/* The gate of a new replica: as the health checks of its release, but no rarer than once a second. */
+static void fill_gate(struct probe_config *p, const struct upstream_policy *policy, const struct effect_probe *e)
 {
-	struct upstream_policy p;
-	bool h2c = false;
-
-	if (policy_parse(&p, policy, NULL) == 0) {
-		h2c = p.protocol == PROTOCOL_H2C;
-		policy_fini(&p);
-	}
-	return h2c;
+	if (!p->path)
+		p->path = policy->health_path;
+	p->interval_ms = policy->health_interval_ms ? MIN(policy->health_interval_ms, GATE_INTERVAL_MAX_MS)
+						    : PROBE_INTERVAL_MS;
+	p->interval_max_ms = p->interval_ms;
+	p->need = policy->health_rise ? policy->health_rise : p->path ? 2 : 1;
+	p->limit_ms = e->limit_ms;
+	p->start_ms = e->start_ms;
+	/* Without a time to start in nobody knows when failures count: the limit ends it. */
+	p->patience = e->start_ms ? policy->health_fall ? policy->health_fall : GATE_FALL : 0;
 }
 
 static void run_probe(struct effects *fx, const struct effect_probe *e)
@@ -561,13 +600,11 @@ static void run_probe(struct effects *fx, const struct effect_probe *e)
 	struct probe_config p = {
 		.path = e->path,
 		.host = e->host,
-		.h2c = speaks_h2c(&e->policy),
 		.interval_ms = PROBE_INTERVAL_MS,
-		.interval_max_ms =
-			e->mode == PROBE_GATE ? PROBE_INTERVAL_MS : PROBE_INTERVAL_MAX_MS,
-		.need = e->mode == PROBE_GATE && e->path ? 2 : 1,
-		.limit_ms = e->mode == PROBE_GATE ? e->limit_ms : 0,
+		.interval_max_ms = PROBE_INTERVAL_MAX_MS,
+		.need = 1,
 	};
+	struct upstream_policy policy;
 	struct job *j;
 	struct err err;
 
@@ -578,7 +615,15 @@ static void run_probe(struct effects *fx, const struct effect_probe *e)
 		job_end_late(j, RPC_ERROR, "its address is not one");
 		return;
 	}
+	/* The release's own word: the upstream may still have the policies of the one before. One that
+	 * cannot be read is empty. */
+	if (policy_parse(&policy, &e->policy, &err))
+		log_warn("probe of %s: %s", j->app, err.text);
+	p.h2c = policy.protocol == PROTOCOL_H2C;
+	if (e->mode == PROBE_GATE)
+		fill_gate(&p, &policy, e);
 	j->probe = probe_begin(c->front, &p, on_probed, j);
+	policy_fini(&policy);
 	if (!j->probe)
 		job_end_late(j, RPC_ERROR, "too many probes are running");
 }

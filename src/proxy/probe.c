@@ -20,6 +20,7 @@ struct probe {
 	uint32_t wait_ms;	    /* before the next try */
 	uint32_t good, bad;	    /* in a row */
 	uint64_t give_up_ms;	    /* 0: never */
+	uint64_t start_until_ms; /* failures do not count before */
 	struct stream stream;	    /* a try without path */
 	struct client *client;	    /* a try with path */
 	struct client_group *group; /* of its connection by HTTP/2 */
@@ -137,10 +138,14 @@ static void judge(struct probe *p, bool good)
 
 	end_try(p);
 	count(p, good);
+	if (now_ms < p->start_until_ms)
+		p->bad = 0;
 	if (p->c.fall && p->bad >= p->c.fall) {
 		finish(p, -EIO);
 	} else if (!p->c.fall && p->good >= p->c.need) {
 		finish(p, 0);
+	} else if (p->c.patience && p->bad >= p->c.patience) {
+		finish(p, -EIO);
 	} else if (p->give_up_ms && now_ms + p->wait_ms >= p->give_up_ms) {
 		finish(p, -ETIMEDOUT);
 	} else if (good) {
@@ -316,6 +321,7 @@ struct probe *probe_begin(struct front *f, const struct probe_config *c, probe_d
 	p->c.interval_max_ms = MAX(c->interval_max_ms, p->c.interval_ms);
 	p->wait_ms = p->c.interval_ms;
 	p->give_up_ms = c->limit_ms ? loop_now_ms(f->loop) + c->limit_ms : 0;
+	p->start_until_ms = loop_now_ms(f->loop) + c->start_ms;
 	p->done = done;
 	p->arg = arg;
 	deadline_init(&p->next, f->loop, on_deadline, p);

@@ -21,6 +21,9 @@ struct probe_config {
 	uint32_t fall; /* 0; or a watch: goes on while it is healthy, ends by this many failures in
 			  a row alone */
 	uint32_t limit_ms; /* give up after: 60 s; 0 = never */
+	uint32_t patience; /* 0; or give up after so many failures in a row, those of the first
+			    * <start_ms> not counted */
+	uint32_t start_ms;
 	uint32_t try_ms;   /* one try's limit: 2 s */
 	struct probe_counts {
 		uint64_t passed, failed; /* tries */
@@ -31,7 +34,7 @@ struct probe_config {
  * <limit_ms> at most this many try at once in a front door; the others wait for their turn. */
 #define PROBES_AT_ONCE 512
 
-/* rc 0: healthy; -ETIMEDOUT: it is not within the limit; -EIO: a watched one failed. <why> is the
+/* rc 0: healthy; -ETIMEDOUT: it is not within the limit; -EIO: a watched one failed, or patience ended. <why> is the
  * last try's reason ("GET /health answered 503", "connection refused"), valid until the turn ends.
  * Once, later; not after probe_cancel(). */
 typedef void probe_done_fn(void *arg, int rc, const char *why);

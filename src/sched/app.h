@@ -108,6 +108,7 @@ struct replica {
 	bool verify;	    /* something about it changed: inspect it (again) */
 	bool degraded;	    /* crash loop */
 	uint32_t restarts;  /* seen in the current window */
+	uint64_t gate_end_ms; /* of its health command; 0: not begun */
 	uint64_t restart_window_ms;
 	struct timer calm; /* until then another restart is one of many */
 	bool tail;	   /* it failed and runs again: its last lines are wanted */

@@ -88,6 +88,9 @@ struct effect_create {
 	uint64_t cards;	       /* bit i: graphics card i of the node */
 	uint32_t stop_grace_s;
 	struct pairs volumes; /* of the app: name → path */
+	struct strs health_command; /* the engine runs it in the container now and then; empty: none */
+	struct pairs policy;	    /* of its release, with a health command: how often */
+	uint32_t health_start_ms;   /* failures do not count so long */
 	bool once;	      /* it is not started again when it ends */
 };
 
@@ -114,6 +117,7 @@ struct effect_probe {
 	const char *host;  /* for the Host header, or NULL */
 	struct pairs policy; /* of its release: what it speaks, say */
 	uint32_t limit_ms; /* PROBE_GATE */
+	uint32_t start_ms; /* PROBE_GATE: failures do not count so long; 0: all count for the limit alone */
 };
 
 struct effect_route {

@@ -91,6 +91,9 @@ enum container_state {
 	CONTAINER_REMOVED, /* in EVENT_CONTAINER only */
 };
 
+/* What its health command said, if it has one. */
+enum container_health { HEALTH_NONE, HEALTH_STARTING, HEALTH_GOOD, HEALTH_BAD };
+
 /* A managed container as its node sees it. */
 struct container_info {
 	const char *container_id; /* 64 hex */
@@ -101,6 +104,7 @@ struct container_info {
 	bool oom_killed;
 	uint32_t restart_count;
 	const char *spec_hash; /* its label, or "": tells whether a container of our name is ours */
+	enum container_health health; /* EVENT_INSPECT_DONE */
 };
 
 struct node_capacity {

@@ -193,6 +193,7 @@ void replica_probe(struct cluster *c, struct replica *r, enum probe_mode mode)
 	e->probe.host = host ? batch_printf(c->batch, "%.*s", (int)strcspn(host, "/"), host) : NULL;
 	batch_pairs(c->batch, &e->probe.policy, &s->policy);
 	e->probe.limit_ms = s->health_limit_ms ? s->health_limit_ms : c->config.health_limit_ms;
+	e->probe.start_ms = s->health_start_ms;
 	if (mode == PROBE_GATE)
 		replica_await(c, r, AWAIT_GATE, (uint64_t)e->probe.limit_ms + VERIFY_LIMIT_MS);
 }
@@ -347,7 +348,7 @@ void replica_drive(struct cluster *c, struct replica *r)
 	case REPLICA_PLACED: drive_placed(c, r); break;
 	case REPLICA_STARTING: replica_call_create(c, r); break;
 	case REPLICA_PROBING:
-		if (!r->port)
+		if (!r->port || r->release->spec.health_command.n)
 			replica_call(c, r, EFFECT_INSPECT, AWAIT_INSPECT, VERIFY_LIMIT_MS);
 		break;
 	case REPLICA_READY:

@@ -113,6 +113,8 @@ static void fill_hash(struct cluster *c, struct effect_create *e, struct replica
 	json_put_int(&o, "memory_bytes", (int64_t)e->memory_bytes);
 	if (e->volumes.n)
 		pairs_put(&e->volumes, &o, "volumes");
+	if (e->health_command.n)
+		strs_put(&e->health_command, &o, "health_command");
 	if (e->once)
 		json_put_bool(&o, "once", true);
 	if (e->cards)
@@ -137,6 +139,10 @@ void replica_call_create(struct cluster *c, struct replica *r)
 	if (!r->hook) {
 		e.container_port = s->port;
 		batch_pairs(c->batch, &e.volumes, &s->volumes);
+		batch_strs(c->batch, &e.health_command, &s->health_command);
+		if (s->health_command.n)
+			batch_pairs(c->batch, &e.policy, &s->policy);
+		e.health_start_ms = s->health_start_ms;
 	}
 	/* From now on they may be there. */
 	if (e.volumes.n && r->app->volume_node != r->node->id) {

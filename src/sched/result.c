@@ -10,6 +10,7 @@
 #define RETRY_MAX_MS 30000u
 #define STOP_ATTEMPTS 5u   /* then it is removed by force */
 #define UNSETTLED_MS 5000u /* a container between two states is looked at again */
+#define COMMAND_LOOK_MS 500u /* between two looks at what a health command says */
 #define PORTLESS_MS 2000u  /* a container without a port is healthy when it still runs after it */
 #define CRASH_WINDOW_MS 600000u
 #define TAIL_EVERY_MS 10000u /* the last lines of one that keeps crashing are fetched */
@@ -97,6 +98,15 @@ static void created_too_late(struct cluster *c, struct replica *r,
 	replica_drive(c, r);
 }
 
+/* The engine runs the command; it is asked what came of it. */
+static void begin_command_gate(struct cluster *c, struct replica *r)
+{
+	uint32_t limit_ms = r->release->spec.health_limit_ms;
+
+	r->gate_end_ms = c->now.mono_ms + (limit_ms ? limit_ms : c->config.health_limit_ms);
+	replica_pause(c, r, COMMAND_LOOK_MS);
+}
+
 static void created(struct cluster *c, struct replica *r, const struct container_info *info)
 {
 	text_replace(&r->container_id, info->container_id);
@@ -109,6 +119,8 @@ static void created(struct cluster *c, struct replica *r, const struct container
 		ended.exit_code = r->exited ? r->exit_code : info->exit_code;
 		ended.oom_killed = r->exited ? r->oom_killed : info->oom_killed;
 		result_exited(c, r, &ended);
+	} else if (r->release->spec.health_command.n) {
+		begin_command_gate(c, r);
 	} else if (r->port) {
 		replica_probe(c, r, PROBE_GATE);
 	} else {
@@ -283,11 +295,44 @@ static void inspected_ready(struct cluster *c, struct replica *r, const struct c
 	}
 }
 
+static void command_failed(struct cluster *c, struct replica *r, const char *what)
+{
+	char why[256];
+
+	snprintf(why, sizeof(why), "replica %" PRIu32 " on node %.64s did not get healthy: %s", r->n, r->node->name,
+		 what);
+	rollout_replica_failed(c, r, false, why);
+}
+
+static void inspected_command(struct cluster *c, struct replica *r, const struct container_info *info)
+{
+	switch (info->health) {
+	case HEALTH_GOOD:
+		replica_set_state(c, r, REPLICA_HEALTHY);
+		cluster_touch(c, r->app);
+		break;
+	case HEALTH_BAD: command_failed(c, r, "its health command fails"); break;
+	case HEALTH_NONE:
+		command_failed(c, r, "its agent does not know health commands: upgrade it");
+		break;
+	default:
+		if (c->now.mono_ms >= r->gate_end_ms)
+			command_failed(c, r, "its health command did not succeed within the limit");
+		else
+			replica_pause(c, r, COMMAND_LOOK_MS);
+		break;
+	}
+}
+
 /* It has no port to be probed: what counts is that it runs. */
 static void inspected_probing(struct cluster *c, struct replica *r,
 			      const struct container_info *info)
 {
-	if (info->state == CONTAINER_RUNNING && strcmp(r->started_at, info->started_at) == 0) {
+	bool same = info->state == CONTAINER_RUNNING && strcmp(r->started_at, info->started_at) == 0;
+
+	if (same && r->release->spec.health_command.n) {
+		inspected_command(c, r, info);
+	} else if (same) {
 		replica_set_state(c, r, REPLICA_HEALTHY);
 		cluster_touch(c, r->app);
 	} else {

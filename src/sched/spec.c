@@ -24,6 +24,7 @@ void spec_copy(struct app_spec *dst, const struct app_spec *src)
 	strs_copy(&dst->domains, &src->domains);
 	strs_copy(&dst->command, &src->command);
 	strs_copy(&dst->pre_deploy, &src->pre_deploy);
+	strs_copy(&dst->health_command, &src->health_command);
 	strs_copy(&dst->nodes, &src->nodes);
 	strs_copy(&dst->affinity, &src->affinity);
 	strs_copy(&dst->anti_affinity, &src->anti_affinity);
@@ -46,6 +47,7 @@ void spec_fini(struct app_spec *s)
 	strs_fini(&s->domains);
 	strs_fini(&s->command);
 	strs_fini(&s->pre_deploy);
+	strs_fini(&s->health_command);
 	strs_fini(&s->nodes);
 	strs_fini(&s->affinity);
 	strs_fini(&s->anti_affinity);
@@ -74,6 +76,8 @@ static void put_hashed(const struct app_spec *s, struct json_out *o)
 	json_put_int(o, "disk_bytes", (int64_t)s->disk_bytes);
 	json_put_int(o, "gpus", s->gpus);
 	json_put_str(o, "health_path", s->health_path);
+	strs_put(&s->health_command, o, "health_command");
+	json_put_int(o, "health_start_ms", s->health_start_ms);
 	json_put_int(o, "health_limit_ms", s->health_limit_ms);
 	json_put_int(o, "stop_grace_s", s->stop_grace_s);
 	pairs_put(&s->volumes, o, "volumes");
@@ -139,7 +143,7 @@ static int load_constraints(struct app_spec *s, const struct json *obj, struct e
 
 static int load_numbers(struct app_spec *s, const struct json *obj, struct err *err)
 {
-	int64_t replicas, port, cpu, memory, disk, gpus, health, grace, surge;
+	int64_t replicas, port, cpu, memory, disk, gpus, health, grace, surge, start;
 	int rc = load_int(&replicas, obj, "replicas", SPEC_REPLICAS_MAX, err);
 
 	if (!rc)
@@ -157,6 +161,8 @@ static int load_numbers(struct app_spec *s, const struct json *obj, struct err *
 	if (!rc)
 		rc = load_int(&grace, obj, "stop_grace_s", UINT32_MAX, err);
 	if (!rc)
+		rc = load_int(&start, obj, "health_start_ms", UINT32_MAX, err);
+	if (!rc)
 		rc = load_int(&surge, obj, "max_surge", SPEC_REPLICAS_MAX, err);
 	if (rc)
 		return rc;
@@ -169,6 +175,7 @@ static int load_numbers(struct app_spec *s, const struct json *obj, struct err *
 	s->health_limit_ms = (uint32_t)health;
 	s->stop_grace_s = (uint32_t)grace;
 	s->max_surge = (uint32_t)surge;
+	s->health_start_ms = (uint32_t)start;
 	s->stop_first = json_bool(json_get(obj, "stop_first"), false);
 	return 0;
 }
@@ -193,6 +200,8 @@ int spec_load(struct app_spec *s, const struct json *obj, struct err *err)
 		rc = strs_load(&s->command, obj, "command", SPEC_ARGS_MAX, err);
 	if (!rc)
 		rc = strs_load(&s->pre_deploy, obj, "pre_deploy", SPEC_ARGS_MAX, err);
+	if (!rc)
+		rc = strs_load(&s->health_command, obj, "health_command", SPEC_ARGS_MAX, err);
 	if (!rc)
 		rc = strs_load(&s->nodes, obj, "nodes", SPEC_NODES_MAX, err);
 	if (!rc)

@@ -39,6 +39,8 @@ struct app_spec {
 	uint64_t disk_bytes;	   /* 0: none requested; for placement alone, no limit */
 	uint32_t gpus;		   /* graphics cards of its own, 0..SPEC_GPUS_MAX */
 	const char *health_path;   /* NULL: a TCP connection is the test */
+	struct strs health_command; /* run in the container; empty: the path or a connection is the test */
+	uint32_t health_start_ms;   /* failures within it do not count; 0: all of them may be followed by success */
 	uint32_t health_limit_ms;  /* 0: the cluster's default */
 	uint32_t stop_grace_s;	   /* 0: the cluster's default */
 	struct pairs volumes;	   /* of its own: name → path in the container; one replica has them */

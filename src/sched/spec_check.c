@@ -168,6 +168,10 @@ int spec_check(const struct app_spec *s, struct err *err)
 		rc = err_say(err, -EINVAL, "gpus: more than %u", SPEC_GPUS_MAX);
 	if (!rc && s->command.n > SPEC_ARGS_MAX)
 		rc = err_say(err, -EINVAL, "command: more than %u arguments", SPEC_ARGS_MAX);
+	if (!rc && s->health_command.n > SPEC_ARGS_MAX)
+		rc = err_say(err, -EINVAL, "health command: more than %u arguments", SPEC_ARGS_MAX);
+	if (!rc && s->health_command.n && s->health_path)
+		rc = err_say(err, -EINVAL, "health command and health path: one of them is the test");
 	if (!rc && s->pre_deploy.n > SPEC_ARGS_MAX)
 		rc = err_say(err, -EINVAL, "pre-deploy: more than %u arguments", SPEC_ARGS_MAX);
 	if (!rc && s->max_surge > SPEC_REPLICAS_MAX)

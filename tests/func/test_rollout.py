@@ -81,6 +81,14 @@ def test_a_command_before_the_deploy(module_cluster):
     poll("only the replica is left", lambda: len(left()) == 1)
 
 
+def test_a_health_command_decides(module_cluster):
+    c = module_cluster
+    c.deploy("fit", "--health-command", "/app 0", "--health-interval", "300ms", replicas=1)
+    r = c.deploy("fit", "--health-command", "/app 1", "--health-fall", "2", replicas=1, check=False)
+    assert r.returncode == 1 and "its health command fails" in r.stderr, r.stderr
+    assert [x["release"] for x in carrying(c, "fit")] == [1]
+
+
 def test_a_canary_gets_its_share(module_cluster):
     c = module_cluster
     said = c.deploy("bird", "--canary", "10", replicas=2, check=False)

@@ -65,6 +65,7 @@ void machine_info(const struct container *ct, struct container_info *info)
 					 .state = ct->state,
 					 .started_at = ct->started_at,
 					 .spec_hash = ct->spec_hash,
+					 .health = ct->sick ? HEALTH_BAD : HEALTH_GOOD,
 					 .exit_code = ct->state == CONTAINER_RUNNING ? 0
 						      : ct->once		     ? ct->fails
 										     : 137 };

@@ -118,6 +118,10 @@ static void vary_rollout(struct sim *s, struct app_spec *spec, struct event_depl
 	static const char *const ok = "ok", *const fail = "fail";
 	static struct pair data = { "data", "/data" };
 
+	static const char *const check = "check";
+
+	if (!spec->health_path && sim_chance(s, 300))
+		spec->health_command = (struct strs){ (const char **)&check, 1 };
 	spec->max_surge = (uint32_t)sim_random(s, 3);
 	spec->stop_first = sim_chance(s, 150);
 	if (sim_chance(s, 150)) {

@@ -303,6 +303,45 @@ static void test_failed_hook_stops_the_deploy(void **state)
 	CHECK_INT("the old ones serve", app_routed(hello()), 4);
 }
 
+/* ---- a health command ---- */
+
+static const struct {
+	const char *name;
+	enum container_health says;
+	uint64_t after_ms;
+	enum release_state want;
+	const char *reason;
+} commands[] = {
+	{ "it succeeds", HEALTH_GOOD, 1000, RELEASE_ACTIVE, "" },
+	{ "it is not through yet", HEALTH_STARTING, 5000, RELEASE_ROLLING, "" },
+	{ "nor within the limit", HEALTH_STARTING, 61000, RELEASE_FAILED, "within the limit" },
+	{ "it fails", HEALTH_BAD, 1000, RELEASE_FAILED, "its health command fails" },
+	{ "an agent of old", HEALTH_NONE, 1000, RELEASE_FAILED, "upgrade it" },
+};
+
+static void test_health_command(void **state)
+{
+	const char *check = "check";
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+		teardown(NULL);
+		setup(NULL);
+		spec.replicas = 2;
+		spec.health_command = (struct strs){ &check, 1 };
+		rig.health = commands[i].says;
+		deploy("hello:1");
+		CHECK_INT(commands[i].name, rig.effects[EFFECT_PROBE_START], 0);
+		rig_pass(&rig, commands[i].after_ms, true);
+		CHECK_INT(commands[i].name, app_release(hello(), 1)->state, commands[i].want);
+		if (!strstr(app_release(hello(), 1)->reason, commands[i].reason))
+			fail_msg("%s: %s", commands[i].name, app_release(hello(), 1)->reason);
+	}
+	spec.health_path = "/up";
+	deploy("hello:2");
+	CHECK_INT("one test", rig.reply.kind, REPLY_INVALID);
+}
+
 /* ---- canary ---- */
 
 static void test_canary(void **state)
@@ -386,6 +425,7 @@ int main(void)
 		TEST(test_volume_rules),
 		TEST(test_hook),
 		TEST(test_failed_hook_stops_the_deploy),
+		TEST(test_health_command),
 		TEST(test_canary),
 		TEST(test_aborted_canary),
 		TEST(test_failing_canary_aborts_itself),

@@ -76,6 +76,7 @@ static void answer_container(struct rig *r, enum event_type type, const struct o
 		e.container_done.result.outcome = RPC_BUSY;
 		e.container_done.result.error = "a volume is in use";
 	}
+	e.container_done.info.health = r->health;
 	if (type == EVENT_INSPECT_DONE && op->replica == r->hook && !r->hook_runs) {
 		e.container_done.info.state = CONTAINER_EXITED;
 		e.container_done.info.exit_code = r->hook_exit;

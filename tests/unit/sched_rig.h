@@ -25,6 +25,7 @@ struct rig {
 	int hook_exit;	     /* else it ends like this */
 	uint32_t hooks, hook; /* so many were started; the last one's replica */
 	bool volume_busy;
+	enum container_health health; /* what health commands say */
 	uint32_t hold_ms; /* of the last policy */
 	uint32_t weights[64]; /* by replica, of the last route in; 0: it is out */
 	uint32_t addresses_taken; /* so many containers find their address taken */
