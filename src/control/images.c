@@ -162,7 +162,7 @@ static bool refuse_foreign(struct image_ensure *i, const char *architecture)
 	    (strcmp(node, "arm64") == 0 && strcmp(architecture, "arm") == 0))
 		return false;
 	snprintf(text, sizeof(text),
-		 "it is for %s processors, and the node's is %s: choose nodes that are %s, or an image for %s",
+		 "it is for %s processors, and the node's is %s: deploy with --architecture %s, or an image for %s",
 		 architecture, node, architecture, node);
 	end_failed(i, -EINVAL, text);
 	return true;
@@ -325,7 +325,7 @@ static void nobody_has_it(struct image_ensure *i)
 			 i->source ? ", and the control plane's engine has no such image" : "");
 	else
 		snprintf(text, sizeof(text),
-			 "its name means another image now than this release was made of (%s), or another one for this node's processor; deploy again to use the new one",
+			 "its name means another image now than this release was made of (%s), or another one for this node's processor: deploy again to use the new one, with --architecture if the nodes differ",
 			 i->image_id);
 	end_failed(i, i->pull_rc ? i->pull_rc : -ENOENT, text);
 }

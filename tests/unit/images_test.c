@@ -307,7 +307,7 @@ static const struct {
 	  false,
 	  { "here inspect app:1>ok,arm64", "node inspect sha256:aa>ENOENT" },
 	  -EINVAL,
-	  "it is for arm64 processors, and the node's is amd64: choose nodes that are arm64, or an image for amd64" },
+	  "it is for arm64 processors, and the node's is amd64: deploy with --architecture arm64, or an image for amd64" },
 	{ "nor run when it is there",
 	  "app:1",
 	  "sha256:aa",
