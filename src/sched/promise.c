@@ -44,16 +44,21 @@ static uint32_t count(uint64_t bits)
 	return (uint32_t)__builtin_popcountll(bits);
 }
 
-void promise_cards(struct replica *r)
+static void take(struct replica *r, uint32_t cards)
 {
 	struct node *n = r->node;
-	uint32_t all = n->capacity.gpus ? n->capacity.gpus : NODE_GPUS_MAX;
 
-	for (uint32_t i = 0; i < all && count(r->cards) < r->promised.gpus; i++)
+	for (uint32_t i = 0; i < cards && count(r->cards) < r->promised.gpus; i++)
 		if (!(n->cards_taken >> i & 1)) {
 			r->cards |= 1ull << i;
 			n->cards_taken |= 1ull << i;
 		}
+}
+
+void promise_cards(struct replica *r)
+{
+	/* Its node may not have told yet, after a start: it had as many as were promised. */
+	take(r, r->node->capacity.gpus ? r->node->capacity.gpus : NODE_GPUS_MAX);
 }
 
 void promise_make(struct replica *r, const struct resources *want)
@@ -63,7 +68,7 @@ void promise_make(struct replica *r, const struct resources *want)
 	r->promised = *want;
 	promised_add(&r->node->promised, want);
 	r->node->cards_taken |= r->cards; /* a stored one has its own */
-	promise_cards(r);
+	take(r, r->node->capacity.gpus);
 }
 
 void promise_break(struct replica *r)
