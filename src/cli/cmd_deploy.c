@@ -12,7 +12,7 @@ struct deploy_args {
 	int64_t replicas, port;
 	double cpus;
 	int64_t gpus;
-	uint64_t memory_bytes, disk_bytes, health_timeout_ms, stop_grace_ms;
+	uint64_t memory_bytes, disk_bytes, health_timeout_ms, stop_grace_ms, request_drain_ms, tunnel_drain_ms;
 	int64_t canary, max_surge;
 	const char *pre_deploy, *health_command;
 	const char *health_interval, *health_rise, *health_fall; /* policies */
@@ -179,6 +179,10 @@ static int put_request(const struct cli *c, const struct deploy_args *a, struct 
 		json_put_int(&o, "stop_grace_s", (int64_t)((a->stop_grace_ms + 999) / 1000));
 	if (a->architecture)
 		json_put_str(&o, "architecture", strcmp(a->architecture, "any") ? a->architecture : "");
+	if (a->request_drain_ms)
+		json_put_int(&o, "request_drain_s", (int64_t)((a->request_drain_ms + 999) / 1000));
+	if (a->tunnel_drain_ms)
+		json_put_int(&o, "tunnel_drain_s", (int64_t)((a->tunnel_drain_ms + 999) / 1000));
 	if (a->strategy)
 		json_put_str(&o, "strategy", a->strategy);
 	if (a->cpus > 0)
@@ -264,6 +268,8 @@ static int deploy(struct cli *c, int argc, char **argv)
 		{ "health-fall", "N", OPT_TEXT, &a.health_fall, "how many failures in a row are one too many (3)", 0, 0, false },
 		{ "health-timeout", "TIME", OPT_DURATION, &a.health_timeout_ms, "give up on a replica after (60s)", 0, 0, false },
 		{ "stop-grace", "TIME", OPT_DURATION, &a.stop_grace_ms, "from SIGTERM to SIGKILL (10s)", 0, 0, false },
+		{ "request-drain", "TIME", OPT_DURATION, &a.request_drain_ms, "cut the requests of a replica that goes after (5m)", 0, 0, false },
+		{ "tunnel-drain", "TIME", OPT_DURATION, &a.tunnel_drain_ms, "the same for its tunnels and event streams (30s)", 0, 0, false },
 		{ "node", "NAME", OPT_LIST, &a.nodes, "only on this node", 0, 0, false },
 		{ "label", "K=V", OPT_LIST, &a.labels, "only on nodes with this label", 0, 0, false },
 		{ "tag", "TAG", OPT_LIST, &a.tags, "only on nodes with this tag", 0, 0, false },

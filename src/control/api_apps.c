@@ -144,6 +144,8 @@ static void put_spec(struct json_out *o, const struct app_spec *s)
 	strs_put(&s->pre_deploy, o, "pre_deploy");
 	json_put_int(o, "max_surge", s->max_surge);
 	json_put_bool(o, "stop_first", s->stop_first);
+	json_put_int(o, "request_drain_s", s->request_drain_ms / 1000);
+	json_put_int(o, "tunnel_drain_s", s->tunnel_drain_ms / 1000);
 	put_text(o, "health_path", s->health_path);
 	strs_put(&s->health_command, o, "health_command");
 	json_put_int(o, "health_start_s", s->health_start_ms / 1000);

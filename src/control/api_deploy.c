@@ -18,6 +18,7 @@
 #define PORT_DEFAULT 8080
 #define HEALTH_LIMIT_MAX_S 3600
 #define GRACE_MAX_S 3600
+#define DRAIN_MAX_S 86400
 #define CPUS_MAX 4096.0
 
 /* A specification that borrows: texts from the request's document or from the previous release,
@@ -86,6 +87,7 @@ static int want_numbers(const struct json *j, struct app_spec *s, struct err *er
 	int64_t replicas = s->replicas, port = s->port, memory = (int64_t)s->memory_bytes;
 	int64_t disk = (int64_t)s->disk_bytes, gpus = s->gpus, surge = s->max_surge;
 	int64_t start_s = s->health_start_ms / 1000;
+	int64_t requests_s = s->request_drain_ms / 1000, tunnels_s = s->tunnel_drain_ms / 1000;
 	int64_t health_s = s->health_limit_ms / 1000, grace_s = s->stop_grace_s;
 	double cpus = s->cpu_millis / 1000.0;
 	int rc = json_want_real(j, "cpus", 0, CPUS_MAX, &cpus, err);
@@ -98,6 +100,8 @@ static int want_numbers(const struct json *j, struct app_spec *s, struct err *er
 	    want_int(j, "gpus", 0, SPEC_GPUS_MAX, &gpus, err) ||
 	    want_int(j, "health_timeout_s", 0, HEALTH_LIMIT_MAX_S, &health_s, err) ||
 	    want_int(j, "health_start_s", 0, HEALTH_LIMIT_MAX_S, &start_s, err) ||
+	    want_int(j, "request_drain_s", 0, DRAIN_MAX_S, &requests_s, err) ||
+	    want_int(j, "tunnel_drain_s", 0, DRAIN_MAX_S, &tunnels_s, err) ||
 	    want_int(j, "max_surge", 0, SPEC_REPLICAS_MAX, &surge, err) ||
 	    want_int(j, "stop_grace_s", 0, GRACE_MAX_S, &grace_s, err))
 		return -EINVAL;
@@ -108,6 +112,8 @@ static int want_numbers(const struct json *j, struct app_spec *s, struct err *er
 	s->gpus = (uint32_t)gpus;
 	s->max_surge = (uint32_t)surge;
 	s->health_start_ms = (uint32_t)start_s * 1000;
+	s->request_drain_ms = (uint32_t)requests_s * 1000;
+	s->tunnel_drain_ms = (uint32_t)tunnels_s * 1000;
 	s->cpu_millis = (uint32_t)(cpus * 1000 + 0.5);
 	s->health_limit_ms = (uint32_t)health_s * 1000;
 	s->stop_grace_s = (uint32_t)grace_s;
@@ -255,7 +261,8 @@ static const char *const members[] = {
 	"labels",      "strategy",     "command",     "stop_grace_s",	  "architecture",
 	"policy",      "disk_bytes",   "gpus",	      "affinity",	  "anti_affinity",
 	"target_tags", "max_surge",    "stop_first",  "volumes",	  "pre_deploy",
-	"canary",      "health_command", "health_start_s", NULL,
+	"canary",      "health_command", "health_start_s",
+	"request_drain_s", "tunnel_drain_s", NULL,
 };
 
 static int parse(const struct json *j, struct wish *w, struct err *err)

@@ -448,7 +448,7 @@ static int open_domain(struct control *c, struct err *err)
 		.offline_after_ms = o->offline_after_s * 1000,
 		/* Less than what makes a node offline, however short that is. */
 		.late_turn_ms = MIN(LATE_TURN_MS, o->offline_after_s * 1000 / 4),
-		.drain_limit_ms = o->request_drain_s * 1000,
+		.drain_limit_ms = MAX(o->request_drain_s, o->tunnel_drain_s) * 1000,
 	};
 	int rc;
 

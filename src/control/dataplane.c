@@ -301,7 +301,8 @@ void dataplane_route_out(struct dataplane *d, const struct effect_route *r)
 
 	if (p) {
 		p->told = true;
-		place_drain(p, d->config.request_drain_ms, d->config.tunnel_drain_ms);
+		place_drain(p, r->request_drain_ms ? r->request_drain_ms : d->config.request_drain_ms,
+			    r->tunnel_drain_ms ? r->tunnel_drain_ms : d->config.tunnel_drain_ms);
 		return;
 	}
 	/* Draining already: the report is on its way. */

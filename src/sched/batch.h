@@ -123,6 +123,7 @@ struct effect_probe {
 struct effect_route {
 	struct endpoint_at endpoint;
 	const char *reason; /* why it goes out, or NULL */
+	uint32_t request_drain_ms, tunnel_drain_ms; /* EFFECT_ROUTE_OUT: cut after; 0: as ever */
 	uint32_t weight;    /* EFFECT_ROUTE_IN: its share among the app's endpoints, 1 to
 			     * ENDPOINT_WEIGHT_MAX; another one changes the share of one that is in */
 	bool suspect; /* EFFECT_ENDPOINT_FAILED: its node does not answer either, so that requests

@@ -33,7 +33,7 @@ struct cluster_config {
 	uint32_t offline_after_ms;	/* 90,000 */
 	uint32_t late_turn_ms;		/* 5,000 */
 	uint32_t
-		drain_limit_ms; /* 300,000: when the proxy has said nothing 15 s after it, the drain is over */
+		drain_limit_ms; /* 300,000, the longer of requests and tunnels: when the proxy has said nothing 15 s after it, the drain is over */
 	uint32_t health_limit_ms;  /* 60,000 */
 	uint32_t image_limit_ms;   /* 1,800,000 */
 	uint32_t rpc_limit_ms;	   /* 330,000: a result that never comes */

@@ -217,6 +217,10 @@ static struct effect *route(struct cluster *c, struct replica *r, enum effect_ty
 	replica_endpoint(c->batch, &e->route.endpoint, r);
 	e->route.reason = batch_str(c->batch, reason);
 	e->route.weight = r->weight;
+	if (r->release) {
+		e->route.request_drain_ms = r->release->spec.request_drain_ms;
+		e->route.tunnel_drain_ms = r->release->spec.tunnel_drain_ms;
+	}
 	return e;
 }
 
@@ -370,6 +374,17 @@ void replica_drive(struct cluster *c, struct replica *r)
 
 /* ---- going ---- */
 
+/* The proxy should have said by then that it is over. */
+static uint64_t drain_limit_ms(const struct cluster *c, const struct replica *r)
+{
+	const struct app_spec *s = r->release ? &r->release->spec : NULL;
+	uint32_t longest_ms = s ? MAX(s->request_drain_ms, s->tunnel_drain_ms) : 0;
+
+	/* One of them alone leaves the other what the cluster says. */
+	return s && s->request_drain_ms && s->tunnel_drain_ms ? longest_ms
+							      : MAX(longest_ms, c->config.drain_limit_ms);
+}
+
 /* Out of routing for good; what is in flight may end. */
 static void leave_routing(struct cluster *c, struct replica *r)
 {
@@ -388,7 +403,7 @@ static void leave_routing(struct cluster *c, struct replica *r)
 void replica_drain(struct cluster *c, struct replica *r)
 {
 	route(c, r, EFFECT_ROUTE_OUT, r->reason);
-	replica_await(c, r, AWAIT_DRAIN, (uint64_t)c->config.drain_limit_ms + DRAIN_SLACK_MS);
+	replica_await(c, r, AWAIT_DRAIN, drain_limit_ms(c, r) + DRAIN_SLACK_MS);
 }
 
 void replica_retire(struct cluster *c, struct replica *r, const char *reason)

@@ -80,6 +80,8 @@ static void put_hashed(const struct app_spec *s, struct json_out *o)
 	json_put_int(o, "health_start_ms", s->health_start_ms);
 	json_put_int(o, "health_limit_ms", s->health_limit_ms);
 	json_put_int(o, "stop_grace_s", s->stop_grace_s);
+	json_put_int(o, "request_drain_ms", s->request_drain_ms);
+	json_put_int(o, "tunnel_drain_ms", s->tunnel_drain_ms);
 	pairs_put(&s->volumes, o, "volumes");
 	json_put_int(o, "max_surge", s->max_surge);
 	json_put_bool(o, "stop_first", s->stop_first);
@@ -143,7 +145,7 @@ static int load_constraints(struct app_spec *s, const struct json *obj, struct e
 
 static int load_numbers(struct app_spec *s, const struct json *obj, struct err *err)
 {
-	int64_t replicas, port, cpu, memory, disk, gpus, health, grace, surge, start;
+	int64_t replicas, port, cpu, memory, disk, gpus, health, grace, surge, start, requests, tunnels;
 	int rc = load_int(&replicas, obj, "replicas", SPEC_REPLICAS_MAX, err);
 
 	if (!rc)
@@ -161,6 +163,10 @@ static int load_numbers(struct app_spec *s, const struct json *obj, struct err *
 	if (!rc)
 		rc = load_int(&grace, obj, "stop_grace_s", UINT32_MAX, err);
 	if (!rc)
+		rc = load_int(&requests, obj, "request_drain_ms", UINT32_MAX, err);
+	if (!rc)
+		rc = load_int(&tunnels, obj, "tunnel_drain_ms", UINT32_MAX, err);
+	if (!rc)
 		rc = load_int(&start, obj, "health_start_ms", UINT32_MAX, err);
 	if (!rc)
 		rc = load_int(&surge, obj, "max_surge", SPEC_REPLICAS_MAX, err);
@@ -176,6 +182,8 @@ static int load_numbers(struct app_spec *s, const struct json *obj, struct err *
 	s->stop_grace_s = (uint32_t)grace;
 	s->max_surge = (uint32_t)surge;
 	s->health_start_ms = (uint32_t)start;
+	s->request_drain_ms = (uint32_t)requests;
+	s->tunnel_drain_ms = (uint32_t)tunnels;
 	s->stop_first = json_bool(json_get(obj, "stop_first"), false);
 	return 0;
 }

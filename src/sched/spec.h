@@ -43,6 +43,7 @@ struct app_spec {
 	uint32_t health_start_ms;   /* failures within it do not count; 0: all of them may be followed by success */
 	uint32_t health_limit_ms;  /* 0: the cluster's default */
 	uint32_t stop_grace_s;	   /* 0: the cluster's default */
+	uint32_t request_drain_ms, tunnel_drain_ms; /* what a replica that goes may still take for them; 0: as ever */
 	struct pairs volumes;	   /* of its own: name → path in the container; one replica has them */
 	uint32_t max_surge;	   /* replicas that a rollout may run besides those asked for; 0: all at once */
 	bool stop_first;	   /* the old release ends before the new one starts, as with any volume */

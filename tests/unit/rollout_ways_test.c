@@ -303,6 +303,27 @@ static void test_failed_hook_stops_the_deploy(void **state)
 	CHECK_INT("the old ones serve", app_routed(hello()), 4);
 }
 
+/* ---- drains ---- */
+
+static void test_drain_limits_of_an_app(void **state)
+{
+	(void)state;
+	spec.replicas = 1;
+	spec.request_drain_ms = 400000;
+	deploy("hello:1");
+	rig.hold_drains = true;
+	deploy("hello:2");
+	rig_pass(&rig, 410000, true);
+	CHECK_INT("longer than the cluster's", count(1, REPLICA_DRAINING), 1);
+	rig_pass(&rig, 10000, true);
+	CHECK_INT("not for ever", count(1, REPLICA_DRAINING), 0);
+	spec.request_drain_ms = spec.tunnel_drain_ms = 5000;
+	deploy("hello:3");
+	deploy("hello:4");
+	rig_pass(&rig, 21000, true);
+	CHECK_INT("shorter", count(3, REPLICA_DRAINING), 0);
+}
+
 /* ---- a health command ---- */
 
 static const struct {
@@ -425,6 +446,7 @@ int main(void)
 		TEST(test_volume_rules),
 		TEST(test_hook),
 		TEST(test_failed_hook_stops_the_deploy),
+		TEST(test_drain_limits_of_an_app),
 		TEST(test_health_command),
 		TEST(test_canary),
 		TEST(test_aborted_canary),
