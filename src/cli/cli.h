@@ -170,6 +170,9 @@ int cli_list(struct cli *c, int argc, char **argv, const char *path, const char 
 /* The second half of it, for commands with arguments: they were parsed already. */
 int cli_list_path(struct cli *c, const char *path, const char *member, const char *const *columns,
 		  void (*row)(struct table *t, const struct json *item));
+/* The rows of a document that is there already. */
+void cli_print_list(struct cli *c, const struct json *doc, const char *member, const char *const *columns,
+		    void (*row)(struct table *t, const struct json *item));
 /* The document as the API gave it, for --json. */
 int cli_print_json(const struct json *j);
 /* Members of an item, as cells. */

@@ -100,9 +100,7 @@ static int ps(struct cli *c, int argc, char **argv)
 {
 	static const char *const columns[] = { "REPLICA", ">RELEASE", "NODE", "STATE", "ADDRESS", ">WEIGHT", ">RESTARTS", ">IN FLIGHT",
 					       "STARTED", "REASON", NULL };
-	const struct json *items;
 	struct json *doc = NULL;
-	struct table *t;
 	char *path;
 	int code = cli_parse(c, argc, argv, NULL, 1, 1);
 
@@ -110,15 +108,11 @@ static int ps(struct cli *c, int argc, char **argv)
 		return code;
 	path = cli_app_path(argv[0], "/replicas");
 	code = cli_call(c, "GET", path, NULL, &doc);
-	items = json_get(doc, "items");
 	if (code == EXIT_DONE && c->globals.json) {
 		cli_print_json(doc);
 	} else if (code == EXIT_DONE) {
-		t = table_new(columns);
-		for (size_t i = 0; i < json_len(items); i++)
-			replica_row(t, json_at(items, i));
-		table_print(t, c);
-		print_last_words(items);
+		cli_print_list(c, doc, "items", columns, replica_row);
+		print_last_words(json_get(doc, "items"));
 	}
 	json_free(doc);
 	free(path);

@@ -250,21 +250,13 @@ static int node_failover(struct cli *c, int argc, char **argv)
 
 /* ---- rebalance ---- */
 
-static void print_moves(const struct cli *c, const struct json *moves)
+static void move_row(struct table *t, const struct json *m)
 {
-	static const char *const columns[] = { "APP", ">REPLICA", "FROM", "TO", "WHY", NULL };
-	struct table *t = table_new(columns);
-
-	for (size_t i = 0; i < json_len(moves); i++) {
-		const struct json *m = json_at(moves, i);
-
-		table_str(t, m, "app");
-		table_int(t, m, "replica");
-		table_str(t, m, "from");
-		table_str(t, m, "to");
-		table_str(t, m, "reason");
-	}
-	table_print(t, c);
+	table_str(t, m, "app");
+	table_int(t, m, "replica");
+	table_str(t, m, "from");
+	table_str(t, m, "to");
+	table_str(t, m, "reason");
 }
 
 static int make_moves(struct cli *c, const struct json *moves)
@@ -294,6 +286,7 @@ static int rebalance(struct cli *c, int argc, char **argv)
 		{ "yes", NULL, OPT_FLAG, &yes, "do not ask", 0, 0, false },
 		{ 0 },
 	};
+	static const char *const columns[] = { "APP", ">REPLICA", "FROM", "TO", "WHY", NULL };
 	const struct json *moves;
 	struct json *doc = NULL;
 	int code = cli_parse(c, argc, argv, opts, 0, 0);
@@ -308,7 +301,7 @@ static int rebalance(struct cli *c, int argc, char **argv)
 		puts("the nodes are in balance: nothing to move");
 	} else if (code == EXIT_DONE) {
 		if (!c->globals.json)
-			print_moves(c, moves);
+			cli_print_list(c, doc, "moves", columns, move_row);
 		if (!yes && !cli_confirm("Move %zu replica%s?", json_len(moves), json_len(moves) == 1 ? "" : "s"))
 			code = cli_fail("nothing moved: answer y, or give --yes");
 		else

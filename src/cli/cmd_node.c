@@ -167,7 +167,8 @@ static int node_rm(struct cli *c, int argc, char **argv)
 
 	if (code >= 0)
 		return code;
-	if (!yes && !cli_confirm("Remove node %s from the cluster and revoke its token?", argv[0]))
+	if (!yes && !cli_confirm("Remove node %s%s from the cluster and revoke its token?", argv[0],
+				 force ? ", with all it ran," : ""))
 		return cli_fail("not removed: answer y, or give --yes");
 	name = cli_escape(argv[0]);
 	path = xasprintf("/api/internal/nodes/%s%s", name, force ? "?force=1" : "");

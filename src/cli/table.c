@@ -142,23 +142,27 @@ int cli_print_json(const struct json *j)
 	return EXIT_DONE;
 }
 
+void cli_print_list(struct cli *c, const struct json *doc, const char *member, const char *const *columns,
+		    void (*row)(struct table *t, const struct json *item))
+{
+	const struct json *items = json_get(doc, member);
+	struct table *t = table_new(columns);
+
+	for (size_t i = 0; i < json_len(items); i++)
+		row(t, json_at(items, i));
+	table_print(t, c);
+}
+
 int cli_list_path(struct cli *c, const char *path, const char *member, const char *const *columns,
 		  void (*row)(struct table *t, const struct json *item))
 {
-	const struct json *items;
 	struct json *doc = NULL;
-	struct table *t;
 	int code = cli_call(c, "GET", path, NULL, &doc);
 
-	if (code == EXIT_DONE && c->globals.json) {
+	if (code == EXIT_DONE && c->globals.json)
 		cli_print_json(doc);
-	} else if (code == EXIT_DONE) {
-		t = table_new(columns);
-		items = json_get(doc, member);
-		for (size_t i = 0; i < json_len(items); i++)
-			row(t, json_at(items, i));
-		table_print(t, c);
-	}
+	else if (code == EXIT_DONE)
+		cli_print_list(c, doc, member, columns, row);
 	json_free(doc);
 	return code;
 }
