@@ -3,9 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/config.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/plan.h"
+
+#define SECRET_MAX 32768u
 
 struct deploy_args {
 	const char *image, *health_path, *strategy, *architecture, *protocol;
@@ -18,6 +21,7 @@ struct deploy_args {
 	const char *health_interval, *health_rise, *health_fall; /* policies */
 	uint64_t health_start_ms;
 	struct opt_list volumes, domains, env, nodes, labels, tags, affinity, anti_affinity, policy;
+	struct opt_list unset_env, secrets, unset_secrets;
 	int64_t scale;	/* temps plan */
 	bool no_wait, dry_run, stop_first, start_first;
 };
@@ -33,23 +37,63 @@ static void put_list(struct json_out *o, const char *name, const struct opt_list
 	json_arr_end(o);
 }
 
-static int put_env(const struct cli *c, struct json_out *o, const struct opt_list *env)
+/* "-" is a line of standard input, "@FILE" what is in a file, without the newline at its end. The caller's to free(); NULL: said
+ * why there is none. */
+static char *secret_value(const char *value)
+{
+	char dash[] = "-", *text = NULL;
+	struct err err;
+	size_t n;
+
+	if (!strcmp(value, "-"))
+		return cli_secret(dash, "value of --secret");
+	if (value[0] != '@')
+		return xstrdup(value);
+	if (file_read(value + 1, SECRET_MAX + 1, &text, &n, &err)) {
+		cli_fail("--secret: %s", err.text);
+		return NULL;
+	}
+	if (n && text[n - 1] == '\n')
+		text[n - 1] = '\0';
+	return text;
+}
+
+static int put_pair(const struct cli *c, struct json_out *o, const char *option, const char *pair, bool secret)
 {
 	const char *value;
-	char key[256];
+	char key[256], *text;
 	int code;
 
-	if (!env->n)
-		return -1;
-	json_obj(o, "env");
-	for (size_t i = 0; i < env->n; i++) {
-		code = cli_split_pair(c, "env", env->at[i], key, sizeof(key), &value);
-		if (code >= 0)
-			return code;
-		json_put_str(o, key, value);
-	}
-	json_obj_end(o);
+	/* A message must not show what may be a secret. */
+	if (secret && (!strchr(pair, '=') || pair[0] == '='))
+		return cli_usage(c, "--secret: expected KEY=VALUE, KEY=- or KEY=@FILE");
+	code = cli_split_pair(c, option, pair, key, sizeof(key), &value);
+	if (code >= 0)
+		return code;
+	text = secret ? secret_value(value) : xstrdup(value);
+	if (!text)
+		return EXIT_FAILED;
+	json_put_str(o, key, text);
+	explicit_bzero(text, strlen(text));
+	free(text);
 	return -1;
+}
+
+/* Member <name>: what is set, and null for what goes. */
+static int put_variables(const struct cli *c, struct json_out *o, const char *name, const struct opt_list *set,
+			 const struct opt_list *unset, bool secret)
+{
+	int code = -1;
+
+	if (!set->n && !unset->n)
+		return -1;
+	json_obj(o, name);
+	for (size_t i = 0; code < 0 && i < set->n; i++)
+		code = put_pair(c, o, secret ? "secret" : "env", set->at[i], secret);
+	for (size_t i = 0; i < unset->n; i++)
+		json_put_null(o, unset->at[i]);
+	json_obj_end(o);
+	return code;
 }
 
 /* "none" takes back what earlier releases had. */
@@ -203,7 +247,9 @@ static int put_request(const struct cli *c, const struct deploy_args *a, struct 
 	put_list(&o, "target_tags", &a->tags);
 	put_affinities(&o, "affinity", &a->affinity);
 	put_affinities(&o, "anti_affinity", &a->anti_affinity);
-	code = put_env(c, &o, &a->env);
+	code = put_variables(c, &o, "env", &a->env, &a->unset_env, false);
+	if (code < 0)
+		code = put_variables(c, &o, "secrets", &a->secrets, &a->unset_secrets, true);
 	if (code < 0)
 		code = put_volumes(c, &o, &a->volumes);
 	if (code < 0)
@@ -256,6 +302,9 @@ static int deploy(struct cli *c, int argc, char **argv)
 		{ "port", "PORT", OPT_COUNT, &a.port, "where the container listens (8080)", 1, 65535, false },
 		{ "domain", "HOST[/PATH]", OPT_LIST, &a.domains, "what the front door sends to it", 0, 0, false },
 		{ "env", "K=V", OPT_LIST, &a.env, "an environment variable", 0, 0, true },
+		{ "unset-env", "K", OPT_LIST, &a.unset_env, "none of this name any more", 0, 0, false },
+		{ "secret", "K=V|-|@FILE", OPT_LIST, &a.secrets, "one that nobody is shown; - is a line of standard input", 0, 0, true },
+		{ "unset-secret", "K", OPT_LIST, &a.unset_secrets, "none of this name any more", 0, 0, false },
 		{ "cpus", "N", OPT_REAL, &a.cpus, "cores it may use", 0, 0, false },
 		{ "memory", "SIZE", OPT_SIZE, &a.memory_bytes, "memory it may use, such as 512m", 0, 0, false },
 		{ "disk", "SIZE", OPT_SIZE, &a.disk_bytes, "disk that its node must have room for", 0, 0, false },

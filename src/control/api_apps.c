@@ -135,6 +135,10 @@ static void put_spec(struct json_out *o, const struct app_spec *s)
 	for (size_t i = 0; i < s->env.n; i++)
 		json_put_str(o, NULL, s->env.items[i].key);
 	json_arr_end(o);
+	json_arr(o, "secrets");
+	for (size_t i = 0; i < s->secrets.n; i++)
+		json_put_str(o, NULL, s->secrets.items[i].key);
+	json_arr_end(o);
 	policy_put(&s->policy, o, "policy");
 	json_arr(o, "command");
 	for (size_t i = 0; i < s->command.n; i++)

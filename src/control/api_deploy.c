@@ -12,6 +12,7 @@
 #include "control/explain.h"
 #include "control/links.h"
 #include "control/policies.h"
+#include "control/variables.h"
 #include "control/view.h"
 #include "proxy/policy.h"
 
@@ -26,11 +27,12 @@
 struct wish {
 	struct app_spec spec;
 	struct strs domains, command, pre_deploy, health_command, nodes, affinity, anti_affinity;
-	struct pairs env, policy, volumes;
+	struct pairs env, secrets, policy, volumes;
 	int64_t canary; /* percent; of this deploy alone */
 	struct constraint *labels;
 	size_t labels_n;
 	bool names_image;
+	bool replace; /* what is not named has its default */
 };
 
 static void wish_fini(struct wish *w)
@@ -43,6 +45,7 @@ static void wish_fini(struct wish *w)
 	strs_fini(&w->affinity);
 	strs_fini(&w->anti_affinity);
 	pairs_fini(&w->env);
+	pairs_fini(&w->secrets);
 	pairs_fini(&w->policy);
 	pairs_fini(&w->volumes);
 	for (size_t i = 0; i < w->labels_n; i++)
@@ -198,7 +201,7 @@ static int want_policy(const struct json *j, struct wish *w, struct err *err)
 	return rc;
 }
 
-static int want_lists(const struct json *j, struct wish *w, struct err *err)
+static int want_lists(const struct control *c, const struct json *j, struct wish *w, struct err *err)
 {
 	int rc = 0;
 
@@ -235,8 +238,12 @@ static int want_lists(const struct json *j, struct wish *w, struct err *err)
 		w->spec.anti_affinity = w->anti_affinity;
 	}
 	if (!rc && given(j, "env")) {
-		rc = pairs_load(&w->env, j, "env", SPEC_ENV_MAX, err);
+		rc = variables_env(&w->env, &w->spec.env, j, err);
 		w->spec.env = w->env;
+	}
+	if (!rc && given(j, "secrets")) {
+		rc = variables_secrets(c, &w->secrets, &w->spec.secrets, j, w->replace, err);
+		w->spec.secrets = w->secrets;
 	}
 	if (!rc && (given(j, "labels") || given(j, "target_tags")))
 		rc = want_labels(j, w, err);
@@ -262,10 +269,10 @@ static const char *const members[] = {
 	"policy",      "disk_bytes",   "gpus",	      "affinity",	  "anti_affinity",
 	"target_tags", "max_surge",    "stop_first",  "volumes",	  "pre_deploy",
 	"canary",      "health_command", "health_start_s",
-	"request_drain_s", "tunnel_drain_s", NULL,
+	"request_drain_s", "tunnel_drain_s", "secrets", "replace", NULL,
 };
 
-static int parse(const struct json *j, struct wish *w, struct err *err)
+static int parse(const struct control *c, const struct json *j, struct wish *w, struct err *err)
 {
 	struct app_spec *s = &w->spec;
 
@@ -273,7 +280,7 @@ static int parse(const struct json *j, struct wish *w, struct err *err)
 	    want_numbers(j, s, err) || want_bool(j, "stop_first", &s->stop_first, err) ||
 	    want_int(j, "canary", 1, CANARY_MAX, &w->canary, err) || want_text(j, "health_path", &s->health_path, err) ||
 	    want_text(j, "strategy", &s->strategy, err) ||
-	    want_text(j, "architecture", &s->architecture, err) || want_lists(j, w, err))
+	    want_text(j, "architecture", &s->architecture, err) || want_lists(c, j, w, err))
 		return -EINVAL;
 	w->names_image = given(j, "image");
 	if (!s->image || !*s->image)
@@ -297,6 +304,7 @@ struct deploy {
 	uint32_t canary;
 	char *keep_image_id;	/* the image was not named: it stays the same one; NULL */
 	char by[AUTH_WHO_SIZE];
+	bool dry_run;
 	struct policies_seal *seal; /* its passwords are being hashed */
 	struct link *via;
 	struct link_op *op;	/* what the image's name means there; NULL: known, or not asked */
@@ -334,6 +342,10 @@ static void deploy_step(struct deploy *d, const char *image_id)
 	struct command *cmd = d->cmd;
 	struct cluster_event e = { .type = EVENT_DEPLOY };
 
+	if (d->dry_run) {
+		explain_deploy(cmd->r, cmd->text, &d->spec, image_id);
+		return;
+	}
 	e.deploy = (struct event_deploy){ .reply = cmd->handle,
 					  .app = cmd->text,
 					  .spec = &d->spec,
@@ -387,7 +399,7 @@ static void on_sealed(void *arg, struct pairs *policy)
 }
 
 /* <base>: the release whose values omitted members keep, or NULL. */
-static void deploy_begin(struct command *cmd, const struct wish *w, const struct release *base)
+static void deploy_begin(struct command *cmd, const struct wish *w, const struct release *base, bool dry_run)
 {
 	static const struct pairs none = { 0 };
 	const struct app_spec *spec = &w->spec;
@@ -399,6 +411,7 @@ static void deploy_begin(struct command *cmd, const struct wish *w, const struct
 	d->cmd = cmd;
 	d->canary = (uint32_t)w->canary;
 	auth_who(cmd->r, d->by);
+	d->dry_run = dry_run;
 	if (base && !w->names_image && *base->image_id)
 		d->keep_image_id = xstrdup(base->image_id);
 	spec_copy(&d->spec, spec);
@@ -424,22 +437,31 @@ static const struct release *base_of(const struct app *app)
 			      : LIST_LAST(&app->releases, struct release, link);
 }
 
+/* What no file says: it is not the file that scales, and a secret's value need not be in it. */
+static struct app_spec lasting(const struct app_spec *s)
+{
+	return (struct app_spec){ .replicas = s->replicas, .port = PORT_DEFAULT, .secrets = s->secrets };
+}
+
 /* What <j> wishes of an app on top of <base>; false after 400 was answered. <w> is the caller's to wish_fini() in
  * either case. */
 static bool read_wish(struct api_request *r, const struct release *base, const struct json *j, struct wish *w)
 {
 	struct err err;
+	int rc;
 
 	*w = (struct wish){ .spec = { .replicas = 1, .port = PORT_DEFAULT } };
+	rc = json_want_bool(j, "replace", &w->replace, &err);
 	if (base)
-		w->spec = base->spec;
-	if (!parse(j, w, &err) && !check_console(r->app, &w->spec, &err))
+		w->spec = w->replace ? lasting(&base->spec) : base->spec;
+	if ((!rc || rc == -ENOENT) && !parse(r->app, j, w, &err) && !check_console(r->app, &w->spec, &err))
 		return true;
 	api_invalid(r, &err);
 	return false;
 }
 
-static void deploy(struct api_request *r, const char *name, const struct json *j)
+/* <dry_run>: says what it would do, and does nothing. */
+static void deploy(struct api_request *r, const char *name, const struct json *j, bool dry_run)
 {
 	const struct control *c = r->app;
 	const struct app *app = cluster_app(deployer_cluster(c->deployer), name);
@@ -449,7 +471,7 @@ static void deploy(struct api_request *r, const char *name, const struct json *j
 
 	if (read_wish(r, base, j, &w) && (cmd = command_begin(r, on_deployed))) {
 		cmd->text = xstrdup(name);
-		deploy_begin(cmd, &w, base);
+		deploy_begin(cmd, &w, base, dry_run);
 	}
 	wish_fini(&w);
 }
@@ -460,13 +482,10 @@ static void plan(struct api_request *r, const char *name, const struct json *j)
 	const struct control *c = r->app;
 	const struct app *app = cluster_app(deployer_cluster(c->deployer), name);
 	int64_t replicas = 0;
-	struct wish w;
 	struct err err;
 
 	if (!given(j, "scale")) {
-		if (read_wish(r, base_of(app), j, &w))
-			explain_deploy(r, name, &w.spec);
-		wish_fini(&w);
+		deploy(r, name, j, true);
 	} else if (json_want_int(j, "scale", 1, SPEC_REPLICAS_MAX, &replicas, &err)) {
 		api_invalid(r, &err);
 	} else if (json_len(j) > 1) {
@@ -498,9 +517,14 @@ static void with_body(struct api_request *r,
 	json_free(j);
 }
 
+static void deploy_now(struct api_request *r, const char *name, const struct json *j)
+{
+	deploy(r, name, j, false);
+}
+
 void api_app_deploy(struct api_request *r)
 {
-	with_body(r, deploy);
+	with_body(r, deploy_now);
 }
 
 void api_app_plan(struct api_request *r)

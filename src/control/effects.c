@@ -15,6 +15,7 @@
 #include "control/images.h"
 #include "control/links.h"
 #include "control/registry.h"
+#include "control/variables.h"
 #include "proxy/policy.h"
 #include "proxy/probe.h"
 #include "reactor/deadline.h"
@@ -449,6 +450,20 @@ static void fill_health(struct wire_deploy *d, const struct effect_create *e)
 	policy_fini(&policy);
 }
 
+/* What the container gets: with the secrets, in clear. The job ends when one cannot be opened. */
+static int open_env(struct job *j, const struct effect_create *e, struct pairs *env)
+{
+	struct err err;
+
+	pairs_copy(env, &e->env);
+	if (variables_open(j->fx->control, &e->secrets, env, &err) == 0)
+		return 0;
+	variables_wipe(env);
+	buf_append_str(&j->text, err.text);
+	job_end_late(j, RPC_ERROR, j->text.data);
+	return -EKEYREJECTED;
+}
+
 static void run_create(struct job *j, const struct effect_create *e)
 {
 	struct control *c = j->fx->control;
@@ -456,7 +471,6 @@ static void run_create(struct job *j, const struct effect_create *e)
 	struct wire_deploy d = {
 		.image_name = (char *)(e->image_id && *e->image_id ? e->image_id : e->image),
 		.container_name = (char *)e->name,
-		.env = e->env,
 		.labels = e->labels,
 		.restart_policy = e->once ? WIRE_RESTART_NEVER : WIRE_RESTART_UNLESS_STOPPED,
 		.cpu_limit = e->cpu_millis / 1000.0,
@@ -468,6 +482,8 @@ static void run_create(struct job *j, const struct effect_create *e)
 	};
 	char **command = NULL;
 
+	if (open_env(j, e, &d.env))
+		return;
 	fill_mounts(&d, e);
 	fill_health(&d, e);
 	if (e->static_ip) {
@@ -481,6 +497,7 @@ static void run_create(struct job *j, const struct effect_create *e)
 	if (e->command.n)
 		d.command = command = words_of(&e->command);
 	j->op = j->via->ops->deploy(j->via, &d, on_deployed, j);
+	variables_wipe(&d.env);
 	free(command);
 	free(d.health.command);
 	for (size_t i = 0; i < d.nmounts; i++)

@@ -6,6 +6,7 @@
 #include "control/deployer.h"
 #include "control/explain.h"
 #include "control/pieces.h"
+#include "control/spec_diff.h"
 #include "sched/plan.h"
 
 #define REPLICAS_PIECE 50u /* looked at in one go; with a thousand nodes to look at about 0.2 ms */
@@ -123,45 +124,62 @@ static void put_refused(struct json_out *o, const void *arg)
 	json_arr_end(o);
 }
 
-static void answer_plan(struct api_request *r, const char *app, const struct plan *p)
+/* The answer but its end; false when it was a refusal. */
+static bool begin_plan(struct api_request *r, const char *app, const struct plan *p, struct api_answer *a)
 {
 	bool unplaceable = p->kind == REPLY_UNPLACEABLE;
-	struct api_answer a;
 
 	if (p->kind != REPLY_OK && p->kind != REPLY_CREATED) {
-		reply_problem_with(r, api_refusal_status(p->kind), api_refusal_title(p->kind),
-				   p->err.text, unplaceable ? put_refused : NULL, p);
-		return;
+		reply_problem_with(r, api_refusal_status(p->kind), api_refusal_title(p->kind), p->err.text,
+				   unplaceable ? put_refused : NULL, p);
+		return false;
 	}
-	api_answer_begin(&a);
-	json_put_str(&a.o, "app", app);
-	json_put_int(&a.o, "release", p->release);
-	json_put_bool(&a.o, "unchanged", p->kind == REPLY_OK);
+	api_answer_begin(a);
+	json_put_str(&a->o, "app", app);
+	json_put_int(&a->o, "release", p->release);
+	json_put_bool(&a->o, "unchanged", p->kind == REPLY_OK);
 	if (p->ask.spec)
-		put_asked(&a.o, p->ask.spec);
-	put_starts(&a.o, p);
-	put_stops(&a.o, p);
-	put_others(&a.o, p);
-	api_answer_send(&a, r, 200);
+		put_asked(&a->o, p->ask.spec);
+	put_starts(&a->o, p);
+	put_stops(&a->o, p);
+	put_others(&a->o, p);
+	return true;
 }
 
-void explain_deploy(struct api_request *r, const char *app, const struct app_spec *spec)
+/* Against the release under way, or else the current one. */
+static void put_changes(struct json_out *o, const struct app *a, const struct app_spec *spec, const char *image_id)
+{
+	const struct release *rel = a ? a->rolling ? a->rolling : a->current : NULL;
+
+	json_put_bool(o, "new", !a);
+	json_put_bool(o, "image_moved", rel && release_has_moved(rel, image_id));
+	spec_diff_put(rel ? &rel->spec : NULL, spec, o);
+}
+
+void explain_deploy(struct api_request *r, const char *app, const struct app_spec *spec, const char *image_id)
 {
 	const struct control *c = r->app;
+	const struct cluster *cluster = deployer_cluster(c->deployer);
+	struct api_answer a;
 	struct plan p;
 
-	plan_deploy(deployer_cluster(c->deployer), app, spec, &p);
-	answer_plan(r, app, &p);
+	plan_deploy(cluster, app, spec, image_id, &p);
+	if (begin_plan(r, app, &p, &a)) {
+		put_changes(&a.o, cluster_app(cluster, app), spec, image_id);
+		api_answer_send(&a, r, 200);
+	}
 	plan_fini(&p);
 }
 
 void explain_scale(struct api_request *r, const struct app *app, uint32_t replicas)
 {
 	const struct control *c = r->app;
+	struct api_answer a;
 	struct plan p;
 
 	plan_scale(deployer_cluster(c->deployer), app, replicas, &p);
-	answer_plan(r, app->name, &p);
+	if (begin_plan(r, app->name, &p, &a))
+		api_answer_send(&a, r, 200);
 	plan_fini(&p);
 }
 

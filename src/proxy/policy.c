@@ -507,6 +507,13 @@ void policy_merge(struct pairs *out, const struct pairs *base, const struct pair
 	}
 }
 
+bool policy_is_secret(const char *key)
+{
+	const struct row *r = find_row(key);
+
+	return r && r->key.secret;
+}
+
 /* The names of "name:hash" lines. As no such value is taken, nobody sets a listing's by mistake. */
 static void put_names(struct json_out *o, const struct pair *pair)
 {

@@ -100,6 +100,8 @@ void policy_fini(struct upstream_policy *p);
 /* <base> with <changes> on top: an empty value takes a key away. Overwrites <out>, the caller's to
  * pairs_fini(). */
 void policy_merge(struct pairs *out, const struct pairs *base, const struct pairs *changes);
+/* Its value is shown to nobody. */
+bool policy_is_secret(const char *key);
 /* Writes <pairs> as member <name> of a listing: of a secret only what is none (the names). */
 void policy_put(const struct pairs *pairs, struct json_out *o, const char *name);
 

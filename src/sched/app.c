@@ -33,6 +33,11 @@ uint32_t app_routed(const struct app *a)
 	return n;
 }
 
+bool release_has_moved(const struct release *rel, const char *image_id)
+{
+	return image_id && *rel->image_id && strcmp(image_id, rel->image_id) != 0;
+}
+
 struct release *app_release(const struct app *a, uint32_t n)
 {
 	LIST_FOR_EACH(rel, &a->releases, struct release, link) {

@@ -164,6 +164,10 @@ struct app {
 
 /* How many replicas a release is to have: all, or a canary's share of them, at least 1. */
 uint32_t release_goal(const struct app_spec *s, uint32_t canary);
+/* Whether its image is known to be another than <image_id>; NULL: nobody knows. */
+bool release_has_moved(const struct release *rel, const char *image_id);
+/* Who locked it, when and why, and what ends that. */
+void app_lock_text(const struct app *a, struct err *err);
 const char *replica_state_name(enum replica_state state);
 /* The number of an app's replicas that are routed in. */
 uint32_t app_routed(const struct app *a);

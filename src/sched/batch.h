@@ -78,6 +78,7 @@ struct effect_create {
 	const char *image, *image_id;
 	const char *spec_hash; /* SPEC_HASH_LEN hex */
 	struct pairs env, labels; /* the node adds its own: cluster, node, spec hash */
+	struct pairs secrets;	  /* of the environment, too, as the spec has them */
 	struct strs command;
 	uint16_t container_port; /* 0: none */
 	const char *host_ip;	 /* published there, or NULL */

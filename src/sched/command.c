@@ -7,7 +7,7 @@
 #include "base/text.h"
 #include "sched/state.h"
 
-#define REASON_MAX 500u
+#define REASON_MAX 250u
 
 /* NULL after 404 was answered. */
 static struct app *find(struct cluster *c, const struct event_app *e)
@@ -286,16 +286,23 @@ void app_resume(struct cluster *c, const struct event_app *e)
 
 /* ---- lock ---- */
 
-bool app_is_locked(struct cluster *c, const struct app *a, uint64_t reply)
+void app_lock_text(const struct app *a, struct err *err)
 {
 	char since[32];
 
+	text_time(a->locked.since_wall_ms, false, since);
+	err_say(err, -EEXIST, "app %s is locked by %.100s since %s: %.250s; `temps unlock %s` ends that",
+		a->name, *a->locked.by ? a->locked.by : "somebody", since, a->locked.reason, a->name);
+}
+
+bool app_is_locked(struct cluster *c, const struct app *a, uint64_t reply)
+{
+	struct err err;
+
 	if (!a->locked.set)
 		return false;
-	text_time(a->locked.since_wall_ms, false, since);
-	cluster_reply(c, reply, REPLY_CONFLICT, "App Locked",
-		      "app %s is locked by %s since %s: %s; `temps unlock %s` ends that", a->name,
-		      *a->locked.by ? a->locked.by : "somebody", since, a->locked.reason, a->name);
+	app_lock_text(a, &err);
+	cluster_reply(c, reply, REPLY_CONFLICT, "App Locked", "%s", err.text);
 	return true;
 }
 

@@ -48,7 +48,8 @@ static void place_deploy(const struct cluster *c, const struct app *a, struct pl
 }
 
 /* The containers of the release under way, or else of the last one, would be the same. */
-static bool is_there(const struct app *a, const struct app_spec *spec, uint32_t *release)
+static bool is_there(const struct app *a, const struct app_spec *spec, const char *image_id,
+		     uint32_t *release)
 {
 	const struct release *rel = a ? a->rolling ? a->rolling : a->current : NULL;
 	char hash[SPEC_HASH_LEN + 1];
@@ -56,7 +57,7 @@ static bool is_there(const struct app *a, const struct app_spec *spec, uint32_t 
 	if (!rel)
 		return false;
 	spec_hash(spec, hash);
-	if (strcmp(hash, rel->spec_hash) != 0)
+	if (strcmp(hash, rel->spec_hash) != 0 || release_has_moved(rel, image_id))
 		return false;
 	*release = rel->n;
 	return true;
@@ -72,15 +73,16 @@ static void stop_others(struct plan *p, const struct app *a)
 	}
 }
 
-static void refuse_locked(const struct app *a, struct plan *p)
+/* Only what carries traffic changes, or nothing at all. */
+static bool is_locked(const struct app *a, const struct app_spec *spec, enum reply_kind kind)
 {
-	p->kind = REPLY_CONFLICT;
-	err_say(&p->err, -EEXIST, "app %s is locked by %s: %.300s; `temps unlock %s` ends that",
-		a->name, *a->locked.by ? a->locked.by : "somebody", a->locked.reason, a->name);
+	const struct release *rel = a->rolling ? a->rolling : a->current;
+
+	return a->locked.set && (kind != REPLY_OK || !pairs_eq(&rel->spec.policy, &spec->policy));
 }
 
 void plan_deploy(const struct cluster *c, const char *app, const struct app_spec *spec,
-		 struct plan *out)
+		 const char *image_id, struct plan *out)
 {
 	const struct app *a = map_get(&c->apps_by_name, slice_str(app));
 
@@ -91,14 +93,16 @@ void plan_deploy(const struct cluster *c, const char *app, const struct app_spec
 	};
 	if (spec_check(spec, &out->err))
 		out->kind = REPLY_INVALID;
-	else if (a && !a->deleted && a->locked.set)
-		refuse_locked(a, out);
-	else if (a && !a->deleted && is_there(a, spec, &out->release))
+	else if (a && !a->deleted && is_there(a, spec, image_id, &out->release))
 		out->kind = REPLY_OK;
 	else if (host_check(c, app, spec, &out->err))
 		out->kind = REPLY_CONFLICT;
 	else
 		place_deploy(c, a, out);
+	if (a && !a->deleted && is_locked(a, spec, out->kind) && out->kind != REPLY_INVALID) {
+		app_lock_text(a, &out->err);
+		out->kind = REPLY_CONFLICT;
+	}
 	if (a && out->kind == REPLY_CREATED)
 		stop_others(out, a);
 }

@@ -21,9 +21,9 @@ struct plan {
 	uint32_t stops_n;
 };
 
-/* A deploy of <spec>, which is borrowed until plan_fini(). */
+/* A deploy of <spec>, which is borrowed until plan_fini(). <image_id>: what its image means now, or NULL. */
 void plan_deploy(const struct cluster *c, const char *app, const struct app_spec *spec,
-		 struct plan *out);
+		 const char *image_id, struct plan *out);
 /* How one replica more of a release would be asked for, or none: to see what is said of each node. */
 void plan_more(const struct cluster *c, const struct release *rel, struct placement_ask *out);
 /* Another number of replicas of an app's current release. */

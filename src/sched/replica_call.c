@@ -88,7 +88,8 @@ static void fill_env(struct cluster *c, struct effect_create *e, const struct re
 		add_pair(&e->env, batch_str(b, s->env.items[i].key),
 			 batch_str(b, s->env.items[i].value));
 	for (size_t i = 0; i < ARRAY_LEN(own); i++) {
-		if (own[i].value && !pairs_get(&s->env, own[i].key))
+		if (own[i].value && !pairs_get(&s->env, own[i].key) &&
+		    !pairs_get(&s->secrets, own[i].key))
 			add_pair(&e->env, own[i].key, own[i].value);
 	}
 }
@@ -105,6 +106,9 @@ static void fill_hash(struct cluster *c, struct effect_create *e, struct replica
 	json_put_str(&o, "name", e->name);
 	json_put_str(&o, "image_id", e->image_id);
 	pairs_put(&e->env, &o, "env");
+	/* Those of the releases before there were any keep their hash. */
+	if (e->secrets.n)
+		pairs_put(&e->secrets, &o, "secrets");
 	strs_put(&e->command, &o, "command");
 	json_put_str(&o, "ip", r->ip);
 	json_put_int(&o, "port", r->port);
@@ -161,6 +165,7 @@ void replica_call_create(struct cluster *c, struct replica *r)
 		e.static_ip = batch_str(c->batch, r->ip);
 	}
 	fill_env(c, &e, r);
+	batch_pairs(c->batch, &e.secrets, &s->secrets);
 	fill_hash(c, &e, r);
 	fill_labels(c, &e, r);
 	out->create = e;

@@ -115,7 +115,7 @@ static bool is_same(const struct release *rel, const struct event_deploy *e)
 	spec_hash(e->spec, hash);
 	if (strcmp(hash, rel->spec_hash) != 0)
 		return false;
-	return !e->image_id || !*rel->image_id || strcmp(e->image_id, rel->image_id) == 0;
+	return !release_has_moved(rel, e->image_id);
 }
 
 /* The same containers under other policies: they change where they are, in force at once if the

@@ -29,6 +29,7 @@ void spec_copy(struct app_spec *dst, const struct app_spec *src)
 	strs_copy(&dst->affinity, &src->affinity);
 	strs_copy(&dst->anti_affinity, &src->anti_affinity);
 	pairs_copy(&dst->env, &src->env);
+	pairs_copy(&dst->secrets, &src->secrets);
 	pairs_copy(&dst->policy, &src->policy);
 	pairs_copy(&dst->volumes, &src->volumes);
 	dst->labels = src->labels_n ? xcalloc(src->labels_n, sizeof(*dst->labels)) : NULL;
@@ -52,6 +53,7 @@ void spec_fini(struct app_spec *s)
 	strs_fini(&s->affinity);
 	strs_fini(&s->anti_affinity);
 	pairs_fini(&s->env);
+	pairs_fini(&s->secrets);
 	pairs_fini(&s->policy);
 	pairs_fini(&s->volumes);
 	for (size_t i = 0; i < s->labels_n; i++) {
@@ -70,6 +72,7 @@ static void put_hashed(const struct app_spec *s, struct json_out *o)
 	json_put_int(o, "port", s->port);
 	strs_put(&s->domains, o, "domains");
 	pairs_put(&s->env, o, "env");
+	pairs_put(&s->secrets, o, "secrets");
 	strs_put(&s->command, o, "command");
 	json_put_int(o, "cpu_millis", s->cpu_millis);
 	json_put_int(o, "memory_bytes", (int64_t)s->memory_bytes);
@@ -218,6 +221,8 @@ int spec_load(struct app_spec *s, const struct json *obj, struct err *err)
 		rc = strs_load(&s->anti_affinity, obj, "anti_affinity", SPEC_AFFINITIES_MAX, err);
 	if (!rc)
 		rc = pairs_load(&s->env, obj, "env", SPEC_ENV_MAX, err);
+	if (!rc)
+		rc = pairs_load(&s->secrets, obj, "secrets", SPEC_ENV_MAX, err);
 	if (!rc)
 		rc = pairs_load(&s->policy, obj, "policy", SPEC_POLICIES_MAX, err);
 	if (!rc)

@@ -33,6 +33,7 @@ struct app_spec {
 		port; /* inside the container; 0: the app listens to nobody, it is never routed nor probed */
 	struct strs domains; /* "host" or "host/path" */
 	struct pairs env;
+	struct pairs secrets; /* of the environment, too: sealed by whoever sets them, opaque here */
 	struct strs command;	   /* empty: the image's own */
 	uint32_t cpu_millis;	   /* 0: none requested */
 	uint64_t memory_bytes;	   /* 0: none requested */

@@ -41,24 +41,37 @@ static int check_domains(const struct app_spec *s, struct err *err)
 	return rc;
 }
 
-static int check_env(const struct app_spec *s, struct err *err)
+static int check_variables(const struct pairs *vars, const char *what, struct err *err)
 {
-	if (s->env.n > SPEC_ENV_MAX)
-		return err_say(err, -EINVAL, "more than %u environment variables", SPEC_ENV_MAX);
-	for (size_t i = 0; i < s->env.n; i++) {
-		const struct pair *p = &s->env.items[i];
+	if (vars->n > SPEC_ENV_MAX)
+		return err_say(err, -EINVAL, "more than %u %ss", SPEC_ENV_MAX, what);
+	for (size_t i = 0; i < vars->n; i++) {
+		const struct pair *p = &vars->items[i];
 
 		if (!*p->key || strchr(p->key, '=') || strlen(p->key) > SPEC_TEXT_MAX)
-			return err_say(
-				err, -EINVAL,
-				"environment variable %zu: its name is empty, too long or has a \"=\"",
-				i + 1);
-		if (strlen(p->value) > SPEC_VALUE_MAX)
 			return err_say(err, -EINVAL,
-				       "environment variable \"%.100s\": longer than %u bytes",
+				       "%s %zu: its name is empty, too long or has a \"=\"", what,
+				       i + 1);
+		if (strlen(p->value) > SPEC_VALUE_MAX)
+			return err_say(err, -EINVAL, "%s \"%.100s\": longer than %u bytes", what,
 				       p->key, SPEC_VALUE_MAX);
 	}
 	return 0;
+}
+
+static int check_env(const struct app_spec *s, struct err *err)
+{
+	int rc = check_variables(&s->env, "environment variable", err);
+
+	if (!rc)
+		rc = check_variables(&s->secrets, "secret", err);
+	for (size_t i = 0; !rc && i < s->secrets.n; i++) {
+		if (pairs_get(&s->env, s->secrets.items[i].key))
+			rc = err_say(err, -EINVAL,
+				     "\"%.100s\" is a secret and a plain environment variable: it can be one of them",
+				     s->secrets.items[i].key);
+	}
+	return rc;
 }
 
 /* Their meaning is the front door's business. */

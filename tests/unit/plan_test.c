@@ -103,7 +103,7 @@ static void test_deploys(void **state)
 		struct plan p;
 
 		spec.image = "hello:1";
-		plan_deploy(rig.c, "hello", &spec, &p);
+		plan_deploy(rig.c, "hello", &spec, NULL, &p);
 		CHECK_INT(deploys[i].name, p.kind, deploys[i].kind);
 		CHECK_STR(deploys[i].name, starts(&p), deploys[i].starts);
 		CHECK_STR(deploys[i].name, stops(&p), deploys[i].stops);
@@ -129,7 +129,7 @@ static void test_reasons_are_kept(void **state)
 
 	(void)state;
 	spec.strategy = "spread";
-	plan_deploy(rig.c, "hello", &spec, &p);
+	plan_deploy(rig.c, "hello", &spec, NULL, &p);
 	for (uint32_t i = 0; i < 3; i++) {
 		placement_reason(&p.ask, &p.placement.chosen[i], why[i]);
 		points[i] = score_sum(&p.placement.chosen[i].score);
@@ -153,7 +153,7 @@ static void test_refusals(void **state)
 	(void)state;
 	spec.domains = (struct strs){ &domain, 1 };
 	rig_deploy(&rig, "hello", &spec);
-	plan_deploy(rig.c, "other", &spec, &p);
+	plan_deploy(rig.c, "other", &spec, NULL, &p);
 	CHECK_INT("a domain", p.kind, REPLY_CONFLICT);
 	CHECK_STR("its owner", p.err.text, "domain hello.example.test belongs to app hello");
 	plan_fini(&p);
@@ -163,7 +163,7 @@ static void test_refusals(void **state)
 	rig_restart(&rig);
 	spec = rig_spec(3);
 	spec.nodes = (struct strs){ (const char *[]){ "local" }, 1 };
-	plan_deploy(rig.c, "other", &spec, &p);
+	plan_deploy(rig.c, "other", &spec, NULL, &p);
 	CHECK_INT("addresses", p.kind, REPLY_LIMIT);
 	assert_non_null(strstr(p.err.text, "no free address"));
 	plan_fini(&p);
@@ -250,7 +250,7 @@ static void test_locked(void **state)
 			     EVENT_LOCK,
 			     .app = { .reply = 1, .app = "locked", .reason = "stock-taking" } });
 	spec.replicas = 4;
-	plan_deploy(rig.c, "locked", &spec, &p);
+	plan_deploy(rig.c, "locked", &spec, NULL, &p);
 	CHECK_INT("locked", p.kind, REPLY_CONFLICT);
 	assert_non_null(strstr(p.err.text, "stock-taking"));
 	plan_fini(&p);
