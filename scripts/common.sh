@@ -2,7 +2,8 @@
 # shellcheck shell=bash disable=SC2034 # the package lists are for whoever sources this
 
 BUILD_PACKAGES=(build-essential autoconf automake libtool pkg-config libev-dev libssl-dev liblmdb-dev
-	libcurl4-openssl-dev libc-ares-dev libjansson-dev libnghttp2-dev zlib1g-dev libbrotli-dev libcrypt-dev ca-certificates)
+	libcurl4-openssl-dev libc-ares-dev libjansson-dev libnghttp2-dev zlib1g-dev libbrotli-dev libcrypt-dev libyaml-dev
+	ca-certificates)
 RUN_PACKAGES=(docker.io iptables curl procps)
 
 die() {

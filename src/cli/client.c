@@ -199,13 +199,11 @@ static void explain(struct call *k, const struct json *problem)
 {
 	const char *title = json_cstr(json_get(problem, "title"), NULL);
 	const char *detail = json_cstr(json_get(problem, "detail"), NULL);
-	bool table = json_len(json_get(problem, "nodes")) > 0;
 
 	if (k->status == 401)
 		err_say(&k->err, -EACCES, "not authorised: set TEMPS_API_TOKEN to a key made by 'temps api-key create'");
 	else if (title && detail)
-		err_say(&k->err, -EPROTO, "%s: %.*s", title,
-			table ? (int)strcspn(detail, ":") : (int)strlen(detail), detail);
+		err_say(&k->err, -EPROTO, "%s: %s", title, detail);
 	else
 		err_say(&k->err, -EPROTO, "the control plane answered %u%s%s", k->status, title ? ": " : "",
 			title ? title : "");
@@ -293,6 +291,15 @@ static void print_refused(const struct json *nodes)
 	table_write(t, stderr, SIZE_MAX);
 }
 
+/* "Title: detail: node by node": the table says the last. */
+static void cut_detail(char *text)
+{
+	char *detail = strstr(text, ": ");
+
+	if (detail)
+		detail[2 + strcspn(detail + 2, ":")] = '\0';
+}
+
 int cli_call(struct cli *c, const char *method, const char *path, const char *body, struct json **out)
 {
 	struct json *doc = NULL;
@@ -301,6 +308,8 @@ int cli_call(struct cli *c, const char *method, const char *path, const char *bo
 	int code = try_call(c, method, path, body, &doc, &status, &err);
 
 	if (code != EXIT_DONE && err.text[0]) {
+		if (json_len(json_get(doc, "nodes")))
+			cut_detail(err.text);
 		cli_fail("%s", err.text);
 		print_refused(json_get(doc, "nodes"));
 	}

@@ -193,6 +193,7 @@ static void again(struct cluster *c, const struct event_app *e, const struct app
 	ask.spec = &spec;
 	ask.image_id = image_id;
 	ask.cause = cause;
+	ask.no_hook = true;
 	ask.no_hook = true; /* it ran, then */
 	rollout_begin(c, &ask);
 	spec_fini(&spec);

@@ -38,7 +38,7 @@ def commands():
     for w in words:
         if w == "complete":
             continue
-        rest = [x for x in temps("complete", w).stdout.split() if not x.startswith("--")]
+        rest = [x for x in temps("complete", w).stdout.split() if not x.startswith("-")]
         for second in rest or [None]:
             yield [w, second] if second else [w]
 

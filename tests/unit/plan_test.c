@@ -221,13 +221,13 @@ static void test_in_its_place(void **state)
 	rig_deploy(&rig, "hello", &spec);
 	CHECK_INT("its card", rig_replica(&rig, "hello", 1)->cards, 1);
 	spec.image = "hello:2";
-	plan_deploy(rig.c, "hello", &spec, &p);
+	plan_deploy(rig.c, "hello", &spec, NULL, &p);
 	CHECK_INT("beside it", p.kind, REPLY_UNPLACEABLE);
 	plan_fini(&p);
 	rig_deploy(&rig, "hello", &spec);
 	CHECK_INT("beside it", rig.reply.kind, REPLY_UNPLACEABLE);
 	spec.stop_first = true;
-	plan_deploy(rig.c, "hello", &spec, &p);
+	plan_deploy(rig.c, "hello", &spec, NULL, &p);
 	CHECK_INT("in its place", p.kind, REPLY_CREATED);
 	CHECK_STR("in its place", stops(&p), "1");
 	plan_fini(&p);
