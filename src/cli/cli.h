@@ -179,6 +179,8 @@ int cli_print_json(const struct json *j);
 void table_str(struct table *t, const struct json *item, const char *name);
 void table_int(struct table *t, const struct json *item, const char *name);
 void table_age(struct table *t, const struct json *item, const char *name);
+/* "14 s ago" of a time as the API gives it, "" when it is none; <out> takes 32 bytes. */
+void cli_age(const struct json *time, char *out);
 
 /* What a replica's "image" in the API says, in words; "" when there is nothing to say. <coarse>: in steps that are worth a
  * line each. */

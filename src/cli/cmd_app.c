@@ -96,16 +96,57 @@ static void print_last_words(const struct json *items)
 	}
 }
 
+/* "by key ci, 3 min ago: the database moves" */
+static void print_note(const char *app, const char *what, const struct json *note)
+{
+	const char *reason = json_cstr(json_get(note, "reason"), NULL);
+	char age[32];
+
+	if (json_type(note) != JSON_OBJECT)
+		return;
+	cli_age(json_get(note, "since"), age);
+	printf("%s: %s by %s, %s%s%s\n", app, what, json_cstr(json_get(note, "by"), "somebody"), age, reason ? ": " : "",
+	       reason ? reason : "");
+}
+
+/* Where the app stands, if anything is to be said: it is locked or paused, a release is on its way. */
+static void print_standing(const char *app, const struct json *doc)
+{
+	const struct json *r = json_get(doc, "rollout");
+	const char *cause = json_cstr(json_get(r, "cause"), "deploy"), *by = json_cstr(json_get(r, "by"), NULL);
+	const char *waits = json_cstr(json_get(r, "waits_for"), NULL);
+	char age[32];
+
+	print_note(app, "locked", json_get(doc, "locked"));
+	print_note(app, "paused, its requests wait,", json_get(doc, "paused"));
+	if (json_type(r) != JSON_OBJECT)
+		return;
+	cli_age(json_get(r, "since"), age);
+	printf("%s: release %lld is being rolled out (%s%s%s, %s): %s, %lld of %lld healthy%s%s\n", app,
+	       (long long)json_int(json_get(r, "release"), 0), cause, by ? " by " : "", by ? by : "", age,
+	       json_cstr(json_get(r, "phase"), "?"), (long long)json_int(json_get(r, "healthy"), 0),
+	       (long long)json_int(json_get(r, "want"), 0), waits ? "; waits for " : "", waits ? waits : "");
+}
+
 static int ps(struct cli *c, int argc, char **argv)
 {
 	static const char *const columns[] = { "REPLICA", ">RELEASE", "NODE", "STATE", "ADDRESS", ">WEIGHT", ">RESTARTS", ">IN FLIGHT",
 					       "STARTED", "REASON", NULL };
-	struct json *doc = NULL;
+	struct json *doc = NULL, *app = NULL;
 	char *path;
 	int code = cli_parse(c, argc, argv, NULL, 1, 1);
 
 	if (code >= 0)
 		return code;
+	if (!c->globals.json) {
+		path = cli_app_path(argv[0], "");
+		code = cli_call(c, "GET", path, NULL, &app);
+		free(path);
+		if (code != EXIT_DONE)
+			return code;
+		print_standing(argv[0], app);
+		json_free(app);
+	}
 	path = cli_app_path(argv[0], "/replicas");
 	code = cli_call(c, "GET", path, NULL, &doc);
 	if (code == EXIT_DONE && c->globals.json) {

@@ -18,6 +18,12 @@ static void print_draining(const struct json *list)
 		       (long long)json_int(json_get(json_at(list, i), "connections"), 0));
 }
 
+static void print_some(const struct json *n, const char *what)
+{
+	if (json_int(n, 0))
+		printf(", %lld %s", (long long)json_int(n, 0), what);
+}
+
 static void print_status(const struct json *s)
 {
 	const struct json *store = json_get(s, "store"), *docker = json_get(s, "docker"), *nodes = json_get(s, "nodes");
@@ -39,7 +45,10 @@ static void print_status(const struct json *s)
 	if (json_bool(json_get(json_get(s, "deployer"), "braked"), false))
 		printf("%-10s ON for %lld s: many nodes went offline at once, so nothing is placed again; 'temps node failover' releases it\n",
 		       "brake", (long long)json_int(json_get(json_get(s, "deployer"), "brake_left_s"), 0));
-	printf("%-10s %lld\n", "apps", (long long)json_int(json_get(s, "apps"), 0));
+	printf("%-10s %lld", "apps", (long long)json_int(json_get(s, "apps"), 0));
+	print_some(json_get(s, "paused_apps"), "paused");
+	print_some(json_get(s, "locked_apps"), "locked");
+	putchar('\n');
 	printf("%-10s %lld\n", "routes", (long long)json_int(json_get(s, "routes"), 0));
 	print_draining(json_get(s, "draining"));
 	text_size((uint64_t)json_int(json_get(s, "memory_rss_bytes"), 0), size);

@@ -190,17 +190,20 @@ void table_int(struct table *t, const struct json *item, const char *name)
 		table_cell(t, "");
 }
 
-/* "14 s ago", or "-" for a time that never was. */
+void cli_age(const struct json *time, char *out)
+{
+	uint64_t then, now = loop_wall_ms();
+
+	out[0] = '\0';
+	if (json_type(time) == JSON_STRING && !text_parse_time(json_str(time, ""), &then))
+		text_age(now > then ? now - then : 0, out);
+}
+
+/* "-" for a time that never was. */
 void table_age(struct table *t, const struct json *item, const char *name)
 {
-	const struct json *v = json_get(item, name);
-	uint64_t then, now = loop_wall_ms();
 	char age[32];
 
-	if (json_type(v) != JSON_STRING || text_parse_time(json_str(v, ""), &then)) {
-		table_cell(t, "");
-		return;
-	}
-	text_age(now > then ? now - then : 0, age);
+	cli_age(json_get(item, name), age);
 	table_cell(t, age);
 }

@@ -171,6 +171,27 @@ static void put_spec(struct json_out *o, const struct app_spec *s)
 	json_obj_end(o);
 }
 
+static void put_rollout(struct json_out *o, const struct app *a)
+{
+	struct view_rollout v;
+
+	if (!a->rolling) {
+		json_put_null(o, "rollout");
+		return;
+	}
+	view_rollout(a, &v);
+	json_obj(o, "rollout");
+	json_put_int(o, "release", a->rolling->n);
+	put_text(o, "cause", a->rolling->cause);
+	put_text(o, "by", a->rolling->by);
+	json_put_time(o, "since", a->rolling->created_wall_ms);
+	json_put_str(o, "phase", v.phase);
+	json_put_int(o, "healthy", v.healthy);
+	json_put_int(o, "want", v.want);
+	put_text(o, "waits_for", v.waits_for);
+	json_obj_end(o);
+}
+
 void api_app(struct api_request *r)
 {
 	const struct app *app = find_app(r);
@@ -183,6 +204,7 @@ void api_app(struct api_request *r)
 	v = view_app(app);
 	api_answer_begin(&a);
 	put_summary(&a.o, app);
+	put_rollout(&a.o, app);
 	json_arr(&a.o, "routes");
 	for (size_t i = 0; v.release && i < v.release->spec.domains.n; i++) {
 		view_split_domain(v.release->spec.domains.items[i], host, path);

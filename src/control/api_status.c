@@ -91,6 +91,20 @@ static void put_nodes(struct json_out *o, const struct cluster *cluster)
 	json_obj_end(o);
 }
 
+static void put_apps(struct json_out *o, const struct cluster *cluster)
+{
+	int64_t total = 0, paused = 0, locked = 0;
+
+	LIST_FOR_EACH(a, cluster_apps(cluster), struct app, link) {
+		total += !a->deleted;
+		paused += !a->deleted && a->paused.set;
+		locked += !a->deleted && a->locked.set;
+	}
+	json_put_int(o, "apps", total);
+	json_put_int(o, "paused_apps", paused);
+	json_put_int(o, "locked_apps", locked);
+}
+
 static void put_front(struct json_out *o, const struct control *c)
 {
 	static const char *const classes[] = { NULL, "1xx", "2xx", "3xx", "4xx", "5xx" };
@@ -157,7 +171,7 @@ void api_status(struct api_request *r)
 	put_store(&a.o, c);
 	put_docker(&a.o, c);
 	put_nodes(&a.o, cluster);
-	json_put_int(&a.o, "apps", cluster_counts(cluster).apps);
+	put_apps(&a.o, cluster);
 	json_put_int(&a.o, "routes", route_count(c->front));
 	put_front(&a.o, c);
 	json_obj(&a.o, "loop");

@@ -89,6 +89,59 @@ struct view_app view_app(const struct app *a)
 	return v;
 }
 
+static const char *const phases[] = { "placing", "image", "creating", "starting", "checking" };
+
+/* Its place in a rollout's course; one past the last: it is through. */
+static size_t phase_of(const struct replica *r)
+{
+	const char *state = view_replica_state(r);
+	size_t i = 0;
+
+	if (r->state == REPLICA_HEALTHY)
+		return ARRAY_LEN(phases);
+	while (i < ARRAY_LEN(phases) && strcmp(phases[i], state) != 0)
+		i++;
+	return i;
+}
+
+static void say_wait(const struct replica *r, size_t phase, char *out, size_t size)
+{
+	const char *node = r->node->name;
+
+	switch (phase) {
+	case 0: snprintf(out, size, "%s to have its turn on node %s", r->name, node); break;
+	case 1: snprintf(out, size, "the image on node %s", node); break;
+	case 2:
+	case 3: snprintf(out, size, "container %s on node %s to start", r->name, node); break;
+	default: snprintf(out, size, "container %s on node %s to be healthy", r->name, node); break;
+	}
+}
+
+void view_rollout(const struct app *a, struct view_rollout *out)
+{
+	const struct release *rel = a->rolling;
+	const struct replica *last = NULL;
+	size_t first = ARRAY_LEN(phases);
+
+	*out = (struct view_rollout){ .phase = "ready", .want = rel->spec.replicas };
+	LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
+		size_t phase = r->release == rel && r->state <= REPLICA_READY ? phase_of(r) : SIZE_MAX;
+
+		out->healthy += phase == ARRAY_LEN(phases);
+		if (phase >= first)
+			continue;
+		first = phase;
+		last = r;
+	}
+	if (last) {
+		out->phase = phases[first];
+		say_wait(last, first, out->waits_for, sizeof(out->waits_for));
+	} else if (out->healthy < out->want) {
+		out->phase = "placing";
+		snprintf(out->waits_for, sizeof(out->waits_for), "a node that can take the next replica");
+	}
+}
+
 void view_split_domain(const char *domain, char *host, char *path)
 {
 	size_t n = strcspn(domain, "/");

@@ -19,6 +19,15 @@ struct view_app {
 };
 struct view_app view_app(const struct app *a);
 
+/* Where the rollout under way is. */
+struct view_rollout {
+	const char *phase; /* the earliest that a replica of it is in: placing, image, creating, starting, checking, ready */
+	uint32_t healthy, want;
+	char waits_for[256]; /* "the image on node worker-1"; "": nothing in particular */
+};
+/* <a> has one. */
+void view_rollout(const struct app *a, struct view_rollout *out);
+
 /* "host/path" or "host" as two texts: <host> takes 256 bytes, <path> 4097. */
 void view_split_domain(const char *domain, char *host, char *path);
 

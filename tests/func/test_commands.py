@@ -86,3 +86,26 @@ def test_a_locked_app_gets_no_release(app):
     c.run("unlock", "hello")
     assert c.run("lock", "hello", check=False).returncode == 2
     assert "is active" in c.run("deploy", "hello", "--env", "GREETING=three").stdout
+
+
+def test_ps_tells_where_a_rollout_is_and_a_rollback_ends_it(app):
+    c = app
+    image = c.json("releases", "hello")["items"][0]["image_id"]
+    c.run("deploy", "hello", "--env", "HEALTH_FAIL=1", "--health-path", "/health", "--no-wait")
+    out = poll("it waits for its health", lambda: waits(c))
+    assert "is being rolled out (deploy by local, " in out and ": checking, 0 of " in out
+    assert "is active" in c.run("rollback", "hello").stdout
+    first, second = c.json("releases", "hello")["items"][:2]
+    assert second["status"] == "superseded" and first["cause"].startswith("rollback to release ") and first["image_id"] == image
+    assert "being rolled out" not in c.run("ps", "hello").stdout
+    c.run("pause", "hello")
+    c.run("lock", "hello", "--reason", "moving")
+    assert "apps       1, 1 paused, 1 locked" in c.run("status").stdout
+    head = c.run("ps", "hello").stdout.splitlines()[:2]
+    assert head[0].startswith("hello: locked by local, ") and head[0].endswith(": moving")
+    assert head[1].startswith("hello: paused, its requests wait, by local, ")
+
+
+def waits(c):
+    out = c.run("ps", "hello").stdout
+    return out if "to be healthy" in out else None
