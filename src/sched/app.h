@@ -7,7 +7,7 @@
 #include "sched/node.h"
 
 #define APP_NAME_MAX 50u
-#define APP_RELEASES_KEPT 10u  /* besides the current one */
+#define APP_RELEASES_KEPT 10u  /* that carried traffic before the current one, and as many that did not */
 #define CANARY_MAX 99u	       /* percent */
 #define RELEASE_FAILURES_KEPT 10u /* containers whose last lines are kept with a release */
 #define FAILURE_TEXT_MAX 16384u	  /* bytes of them */

@@ -22,15 +22,17 @@
 
 /* ---- the end of a rollout ---- */
 
+/* Those that carried traffic are counted apart: however many fail, there is something to go back to. */
 static void prune_releases(struct cluster *c, struct app *a)
 {
-	uint32_t kept = 0;
+	uint32_t kept[2] = { 0 };
 
 	for (struct list *l = a->releases.prev, *prev; l != &a->releases; l = prev) {
 		struct release *rel = LIST_ENTRY(l, struct release, link);
 
 		prev = l->prev;
-		if (rel != a->current && rel != a->rolling && kept++ >= APP_RELEASES_KEPT &&
+		if (rel != a->current && rel != a->rolling &&
+		    kept[rel->state == RELEASE_RETIRED]++ >= APP_RELEASES_KEPT &&
 		    !rollout_ready(a, rel))
 			release_forget(c, rel);
 	}

@@ -1,4 +1,6 @@
 /* What people ask of an app that runs: scale, restart, rollback, pause, lock. */
+#include <stdio.h>
+
 #include "check.h"
 #include "sched_rig.h"
 
@@ -207,6 +209,26 @@ static void test_rollback_of_a_rollout(void **state)
 	CHECK_STR("what carried the traffic", hello()->current->spec.image, "hello:1");
 }
 
+/* What carried traffic is not forgotten for those that never did. */
+static void test_rollback_after_many_failures(void **state)
+{
+	char image[32];
+
+	(void)state;
+	deploy("hello:1", 1);
+	deploy("hello:2", 1);
+	rig.create_fails = true;
+	for (unsigned i = 3; i < 30; i++) {
+		snprintf(image, sizeof(image), "hello:%u", i);
+		deploy(image, 1);
+	}
+	rig.create_fails = false;
+	assert_null(app_release(hello(), 3));
+	CHECK_INT("the last failure is kept", app_release(hello(), 29)->state, RELEASE_FAILED);
+	command(EVENT_ROLLBACK, 0);
+	CHECK_STR("what worked", hello()->current->spec.image, "hello:1");
+}
+
 static void test_restart(void **state)
 {
 	(void)state;
@@ -323,6 +345,7 @@ int main(void)
 		TEST(test_rollback),
 		TEST(test_rollback_keeps_the_image),
 		TEST(test_rollback_of_a_rollout),
+		TEST(test_rollback_after_many_failures),
 		TEST(test_restart),
 		TEST(test_pause),
 		TEST(test_a_removed_app_is_not_paused),
