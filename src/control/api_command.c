@@ -6,22 +6,17 @@
 #include "control/api.h"
 #include "control/deployer.h"
 
-static bool is_releasing(const struct effect_reply *e)
-{
-	return e->release != 0;
-}
-
 static void on_done(struct command *cmd, const struct effect_reply *e)
 {
 	struct api_answer a;
 
 	api_answer_begin(&a);
 	json_put_str(&a.o, "app", cmd->text);
-	if (is_releasing(e))
+	if (e->release)
 		json_put_int(&a.o, "release", e->release);
 	json_put_bool(&a.o, "unchanged", e->kind == REPLY_OK);
 	json_put_str(&a.o, "message", e->text);
-	api_answer_send(&a, cmd->r, is_releasing(e) ? 202 : 200);
+	api_answer_send(&a, cmd->r, e->release ? 202 : 200);
 }
 
 /* Runs it with what the body said in <e>, whose app and reply are filled in here. */
