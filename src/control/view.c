@@ -123,10 +123,16 @@ void view_rollout(const struct app *a, struct view_rollout *out)
 	const struct replica *last = NULL;
 	size_t first = ARRAY_LEN(phases);
 
-	*out = (struct view_rollout){ .phase = "ready", .want = rel->spec.replicas };
+	*out = (struct view_rollout){ .phase = "ready", .want = release_goal(&rel->spec, rel->canary) };
 	LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
 		size_t phase = r->release == rel && r->state <= REPLICA_READY ? phase_of(r) : SIZE_MAX;
 
+		if (r->hook && phase != SIZE_MAX) {
+			out->phase = "pre-deploy";
+			snprintf(out->waits_for, sizeof(out->waits_for), "the pre-deploy command, %s on node %s",
+				 r->name, r->node->name);
+			return;
+		}
 		out->healthy += phase == ARRAY_LEN(phases);
 		if (phase >= first)
 			continue;
@@ -139,6 +145,8 @@ void view_rollout(const struct app *a, struct view_rollout *out)
 	} else if (out->healthy < out->want) {
 		out->phase = "placing";
 		snprintf(out->waits_for, sizeof(out->waits_for), "a node that can take the next replica");
+	} else if (rel->canary) {
+		snprintf(out->waits_for, sizeof(out->waits_for), "somebody to promote or abort the canary");
 	}
 }
 

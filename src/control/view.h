@@ -21,7 +21,7 @@ struct view_app view_app(const struct app *a);
 
 /* Where the rollout under way is. */
 struct view_rollout {
-	const char *phase; /* the earliest that a replica of it is in: placing, image, creating, starting, checking, ready */
+	const char *phase; /* the earliest that a replica of it is in: placing, image, creating, starting, checking, ready; or pre-deploy */
 	uint32_t healthy, want;
 	char waits_for[256]; /* "the image on node worker-1"; "": nothing in particular */
 };
