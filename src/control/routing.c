@@ -37,6 +37,7 @@ static void put_route(struct json_out *o, const struct effect *e)
 	json_put_int(o, "node_id", at->node_id);
 	json_put_str(o, "ip", at->ip);
 	json_put_int(o, "port", at->port);
+	json_put_int(o, "weight", e->route.weight);
 	json_put_str(o, "reason", e->route.reason);
 	json_put_bool(o, "suspect", e->route.suspect);
 }
@@ -55,6 +56,8 @@ static int read_route(struct effect *e, const struct json *m)
 			      .node_id = json_int(json_get(m, "node_id"), 0),
 			      .ip = json_cstr(json_get(m, "ip"), ""),
 			      .port = (uint16_t)json_int(json_get(m, "port"), 0) },
+		.weight = (uint32_t)MIN(MAX(json_int(json_get(m, "weight"), 1), 1),
+					ENDPOINT_WEIGHT_MAX),
 		.reason = json_cstr(json_get(m, "reason"), NULL),
 		.suspect = json_bool(json_get(m, "suspect"), false),
 	};
@@ -66,12 +69,14 @@ static void put_policy(struct json_out *o, const struct effect *e)
 	json_put_str(o, "app", e->policy.app);
 	json_put_str(o, "host", e->policy.host);
 	pairs_put(&e->policy.policy, o, "policy");
+	json_put_int(o, "hold_ms", e->policy.hold_ms);
 }
 
 static int read_policy(struct effect *e, const struct json *m)
 {
 	e->policy.app = json_cstr(json_get(m, "app"), NULL);
 	e->policy.host = json_cstr(json_get(m, "host"), "");
+	e->policy.hold_ms = (uint32_t)json_int(json_get(m, "hold_ms"), 0);
 	return pairs_load(&e->policy.policy, m, "policy", ITEMS_MAX, NULL) || !e->policy.app
 		       ? -EINVAL
 		       : 0;

@@ -121,6 +121,7 @@ struct effect_probe {
 	uint32_t start_ms; /* PROBE_GATE: failures do not count so long; 0: all count for the limit alone */
 };
 
+/* What is in the next four goes to processes that drain after an upgrade, too: control/routing.c. */
 struct effect_route {
 	struct endpoint_at endpoint;
 	const char *reason; /* why it goes out, or NULL */

@@ -338,10 +338,12 @@ static void messages_do_what_effects_do(void **state)
 
 	send_effect(w, &host);
 	assert_true(front_has_host(w->front, SLICE(HOST)));
+	in.route.weight = 7;
 	send_effect(w, &in);
 	assert_true(dataplane_view(w->d, "app", 1, &v));
 	assert_string_equal(v.at->text, at.text);
 	assert_int_equal(v.state, ENDPOINT_IN);
+	assert_int_equal(v.weight, 7);
 	send_effect(w, &rules);
 	assert_int_equal(dataplane_upstream(w->d, "app")->policy.max_in_flight, 5);
 	send_effect(w, &hold);
