@@ -45,7 +45,7 @@ def versions(api):
 
 class Writer(threading.Thread):
     """Adds routes, changes their targets from port to port, removes them; knows what it asked for and what was acknowledged."""
-    number = 0
+    number = 0  # with the thread: no two writers have a route in common
 
     def __init__(self, c, asked, acked):
         super().__init__(daemon=True)
@@ -56,6 +56,8 @@ class Writer(threading.Thread):
         body = {"host": host, "targets": [f"http://127.0.0.1:{version}"]}
         method, path = ("DELETE", f"/api/routes?host={host}") if version == GONE else ("POST" if version == 1 else "PATCH", "/api/routes")
         status, _ = api.call(method, path, None if version == GONE else body)
+        if status == 503:
+            raise ConnectionAbortedError    # another process takes over
         assert status // 100 == 2, (method, host, version, status)
         self.acked[host] = version
 
@@ -64,7 +66,7 @@ class Writer(threading.Thread):
             api = Socket(self.c)
             while True:
                 Writer.number += 1
-                host = f"w{Writer.number}-{self.ident}.example.test"
+                host = f"w{Writer.number}-{threading.get_ident()}.example.test"
                 for version in (1, 2, 3, *random.choice([(), (GONE,)])):
                     self.write(api, host, version)
         except (OSError, http.client.HTTPException, ValueError):

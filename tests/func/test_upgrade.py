@@ -15,6 +15,7 @@ from conftest import TEMPS, poll
 from load import Load, Loads, Watch, get, upload
 from test_drain import check_last_words
 from test_stream import WebSocket
+from test_sudden_end import Socket, Writer, check
 
 HOST = "hello.example.test"
 
@@ -170,6 +171,29 @@ def systemd(tmp_path, monkeypatch):
             except BlockingIOError:
                 return said
         yield heard
+
+
+def test_writes_go_on_and_none_is_lost(new_cluster):
+    c = new_cluster("--docker-host", "none")
+    asked, acked, ends = {}, {}, []
+
+    def write():
+        # A writer ends when it is refused, as its process hands over: nothing was done then, the next one goes on.
+        while not ends:
+            Writer(c, asked, acked).run()
+    writers = [threading.Thread(target=write) for _ in range(4)]
+    for w in writers:
+        w.start()
+    for _ in range(3):
+        before = len(acked)
+        poll("writes are acknowledged", lambda: len(acked) >= before + 20, 20, 0.01)
+        c.upgrade()
+    ends.append(True)
+    c.process.kill()
+    for w in writers:
+        w.join(20)
+    c.start_again()
+    check(asked, acked, {}, Socket(c))
 
 
 def test_one_at_a_time_and_by_signal(systemd, swapped, tmp_path):
