@@ -89,6 +89,28 @@ static void test_next_release_takes_over(void **state)
 	assert_null(app_replica(hello(), 1));
 }
 
+/* The process before may still have requests there, if it was upgraded. */
+static void test_restart_drains_again(void **state)
+{
+	uint64_t out;
+
+	(void)state;
+	deploy("hello:1", 1);
+	rig.hold_drains = true;
+	deploy("hello:2", 1);
+	out = rig.effects[EFFECT_ROUTE_OUT];
+	rig_restart(&rig);
+	CHECK_INT("routed out again", rig.effects[EFFECT_ROUTE_OUT], out + 1);
+	CHECK_INT("state", rig_replica(&rig, "hello", 1)->state, REPLICA_DRAINING);
+	CHECK_INT("not stopped before it is drained", rig.effects[EFFECT_STOP], 0);
+	/* One after which nobody has any: answered at once. */
+	rig.hold_drains = false;
+	rig_restart(&rig);
+	rig_pass(&rig, 10000, true);
+	CHECK_INT("stopped", rig.effects[EFFECT_STOP], 1);
+	CHECK_INT("gone", rig_replica(&rig, "hello", 1)->state, REPLICA_GONE);
+}
+
 static const struct {
 	const char *name;
 	bool image, create, gate;
@@ -448,6 +470,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_deploy, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_next_release_takes_over, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_restart_drains_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_failed_release_changes_nothing, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_exit_fails_the_release_at_once, setup,
