@@ -8,6 +8,12 @@
 
 /* ---- members ---- */
 
+/* A member that is new there has to be written and read here, too. */
+_Static_assert(sizeof(void *) != 8 ||
+		       (sizeof(struct effect_route) == 80 && sizeof(struct effect_host) == 56 &&
+			sizeof(struct effect_policy) == 40 && sizeof(struct effect_pause) == 16),
+	       "what processes that drain are told");
+
 void routing_put_ref(struct json_out *o, const struct endpoint_ref *r)
 {
 	json_put_str(o, "app", r->app);
@@ -38,6 +44,8 @@ static void put_route(struct json_out *o, const struct effect *e)
 	json_put_str(o, "ip", at->ip);
 	json_put_int(o, "port", at->port);
 	json_put_int(o, "weight", e->route.weight);
+	json_put_int(o, "request_drain_ms", e->route.request_drain_ms);
+	json_put_int(o, "tunnel_drain_ms", e->route.tunnel_drain_ms);
 	json_put_str(o, "reason", e->route.reason);
 	json_put_bool(o, "suspect", e->route.suspect);
 }
@@ -58,6 +66,8 @@ static int read_route(struct effect *e, const struct json *m)
 			      .port = (uint16_t)json_int(json_get(m, "port"), 0) },
 		.weight = (uint32_t)MIN(MAX(json_int(json_get(m, "weight"), 1), 1),
 					ENDPOINT_WEIGHT_MAX),
+		.request_drain_ms = (uint32_t)json_int(json_get(m, "request_drain_ms"), 0),
+		.tunnel_drain_ms = (uint32_t)json_int(json_get(m, "tunnel_drain_ms"), 0),
 		.reason = json_cstr(json_get(m, "reason"), NULL),
 		.suspect = json_bool(json_get(m, "suspect"), false),
 	};
