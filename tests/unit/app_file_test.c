@@ -25,6 +25,10 @@ static const struct {
 	  "\"image\":\"a\",\"memory_bytes\":536870912,\"disk_bytes\":1000,\"health_timeout_s\":120,\"stop_grace_s\":5" },
 	{ "one text for a list", "    image: a\n    domains: a.test\n    nodes: [n, m]\n",
 	  "\"image\":\"a\",\"domains\":[\"a.test\"],\"nodes\":[\"n\",\"m\"]" },
+	{ "how it is rolled out",
+	  "    image: a\n    stop_first: true\n    volumes: {data: /var/lib/x}\n    pre_deploy: [migrate, --all]\n    max_surge: 2\n",
+	  "\"image\":\"a\",\"stop_first\":true,\"volumes\":{\"data\":\"/var/lib/x\"},"
+	  "\"pre_deploy\":[\"migrate\",\"--all\"],\"max_surge\":2" },
 	{ "labels", "    image: a\n    labels: {region: [eu, us], disk: ssd}\n    target_tags: [gpu]\n",
 	  "\"image\":\"a\",\"labels\":{\"region\":[\"eu\",\"us\"],\"disk\":[\"ssd\"]},\"target_tags\":[\"gpu\"]" },
 	{ "policies", "    image: a\n    policy:\n      rate: 100\n      deny:\n        - 10.0.0.0/8\n        - 192.0.2.1\n",
@@ -104,6 +108,7 @@ static const struct {
 	{ "apps:\n  a:\n    image: b\n    cpus: nan\n", "f:4:11: cpus: expected a number from 0 to 4096, not \"nan\"\n" },
 	{ "apps:\n  a:\n    image: b\n    memory_bytes: 1 GB\n",
 	  "f:4:19: memory_bytes: expected bytes, such as 512m or 2g, not \"1 GB\"\n" },
+	{ "apps:\n  a:\n    image: b\n    stop_first: yes\n", "f:4:17: stop_first: expected true or false, not \"yes\"\n" },
 	{ "apps:\n  a:\n    image: b\n    health_timeout_s: 2h\n",
 	  "f:4:23: health_timeout_s: expected a time such as 30s or 5m, at most 3600 s, not \"2h\"\n" },
 	/* among apps */
