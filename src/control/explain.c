@@ -107,10 +107,19 @@ static void put_others(struct json_out *o, const struct plan *p)
 static void put_refused(struct json_out *o, const void *arg)
 {
 	const struct plan *p = arg;
+	const struct strs *asked = &p->ask.spec->nodes;
 	char why[PLACEMENT_TEXT_MAX];
 	uint32_t n = 0;
 
 	json_arr(o, "nodes");
+	for (size_t i = 0; i < asked->n; i++) {
+		if (placement_knows(&p->placement, asked->items[i]))
+			continue;
+		json_obj(o, NULL);
+		json_put_str(o, "node", asked->items[i]);
+		json_put_str(o, "reason", "no such node");
+		json_obj_end(o);
+	}
 	for (uint32_t i = 0; i < p->placement.verdicts_n && n < REFUSED_MAX; i++) {
 		placement_refusal(&p->ask, &p->placement.verdicts[i], why);
 		if (!*why)

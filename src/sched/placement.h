@@ -130,6 +130,8 @@ void placement_why_not(const struct placement_ask *ask, const struct placement_v
 		       const struct placement_verdict *best, char *out);
 /* The one that gets the next replica, or would if <but> (NULL is fine) did not; NULL: nobody. */
 const struct placement_verdict *placement_best(const struct placement *p, const struct node *but);
+/* Whether it is the name of one of the nodes that were looked at, which are all. */
+bool placement_knows(const struct placement *p, const char *name);
 /* Nodes and why they were refused, at most REFUSED_MAX; in memory of <b>. */
 void placement_refused(struct batch *b, const struct placement_ask *ask, const struct placement *p,
 		       struct pairs *out);

@@ -177,13 +177,28 @@ int placement_short(const struct cluster *c, const struct placement_ask *ask,
 	return rc;
 }
 
+bool placement_knows(const struct placement *p, const char *name)
+{
+	for (uint32_t i = 0; i < p->verdicts_n; i++) {
+		if (strcmp(p->verdicts[i].node->name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
 void placement_refused(struct batch *b, const struct placement_ask *ask, const struct placement *p,
 		       struct pairs *out)
 {
+	const struct strs *asked = &ask->spec->nodes;
 	char why[PLACEMENT_TEXT_MAX];
 
-	*out = (struct pairs){ .items = batch_alloc(b, MIN(p->verdicts_n, REFUSED_MAX) *
-							       sizeof(*out->items)) };
+	*out = (struct pairs){ .items = batch_alloc(b, REFUSED_MAX * sizeof(*out->items)) };
+	for (size_t i = 0; i < asked->n && out->n < REFUSED_MAX; i++) {
+		if (placement_knows(p, asked->items[i]))
+			continue;
+		out->items[out->n].key = batch_str(b, asked->items[i]);
+		out->items[out->n++].value = "no such node";
+	}
 	for (uint32_t i = 0; i < p->verdicts_n && out->n < REFUSED_MAX; i++) {
 		placement_refusal(ask, &p->verdicts[i], why);
 		if (!*why)
