@@ -272,6 +272,36 @@ static void other_files_are_left_alone(void **state)
 	assert_null(f.li);
 }
 
+/* ---- two processes' ---- */
+
+/* The one that goes closes its descriptor, and nobody is refused; the file stays for the one that comes. */
+static void one_is_handed_on(void **state)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	struct listener *next = NULL;
+	int client = socket(AF_UNIX, SOCK_STREAM, 0), none = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	(void)state;
+	snprintf(un.sun_path, sizeof(un.sun_path), "%s", f.path);
+	assert_int_equal(listener_open_unix(&f.li, f.loop, f.path, on_accept, &f, &f.err), 0);
+	assert_int_equal(listener_adopt(&next, f.loop, dup(listener_fd(f.li)), f.path, on_accept,
+					&f, &f.err),
+			 0);
+	listener_disown(f.li);
+	listener_close(f.li);
+	f.li = next;
+	assert_int_equal(connect(client, (struct sockaddr *)&un, sizeof(un)), 0);
+	PUMP_UNTIL(f.loop, f.count == 1);
+	listener_close(f.li);
+	f.li = NULL;
+	assert_int_equal(access(f.path, F_OK), -1);
+	close(client);
+	/* What does not listen is closed and refused. */
+	assert_int_equal(listener_adopt(&f.li, f.loop, none, NULL, on_accept, &f, &f.err), -EINVAL);
+	assert_null(f.li);
+	assert_int_equal(close(none), -1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -286,6 +316,7 @@ int main(void)
 		TEST(unix_socket_is_private),
 		TEST(stale_socket_is_replaced_and_a_live_one_is_not),
 		TEST(other_files_are_left_alone),
+		TEST(one_is_handed_on),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
