@@ -1,4 +1,6 @@
 /* Who gets a replica, and what is said when nobody does. */
+#include <errno.h>
+
 #include "check.h"
 #include "sched/placement.h"
 #include "sched_rig.h"
@@ -286,15 +288,40 @@ static void test_capacity(void **state)
 	CHECK_INT("given back", cluster_node(rig.c, 1)->promised.sum.cpu_millis, 0);
 }
 
+/* Where a volume is, and nowhere else. */
+static void test_pin(void **state)
+{
+	struct app_spec spec = rig_spec(2);
+	struct placement_ask ask = { .app = "hello", .spec = &spec, .n = 2, .cursor = -1 };
+	struct placement p;
+	struct err err;
+
+	(void)state;
+	rig_join(&rig, "worker-1", NULL);
+	rig_join(&rig, "worker-2", NULL);
+	ask.pin = cluster_node(rig.c, 2);
+	CHECK_INT("there", placement_plan(rig.c, &ask, &p, &err), 0);
+	CHECK_INT("both", p.chosen[0].node->id == 2 && p.chosen[1].node->id == 2, true);
+	CHECK_INT("among", p.chosen[0].among, 1);
+	placement_fini(&p);
+	rig_do(&rig, (struct cluster_event){ EVENT_AGENT_LOST, .agent = { 2, "gone" } });
+	CHECK_INT("not there", placement_plan(rig.c, &ask, &p, &err), -ENOENT);
+	assert_non_null(strstr(
+		err.text,
+		"worker-1: the app's volume lives on worker-2; worker-2: its agent cannot be reached"));
+	placement_fini(&p);
+}
+
 /* Only worker-2 is heard of for so long. */
 static void pass_without_worker_1(uint64_t ms)
 {
 	for (uint64_t end_ms = rig.now.mono_ms + ms; rig.now.mono_ms < end_ms;) {
 		rig.now.mono_ms += 1000;
 		if (rig.now.mono_ms % 10000 == 0)
-			rig_do(&rig, (struct cluster_event){ EVENT_HEARTBEAT, .heartbeat = { .reply = 1,
-											     .node_id = 2,
-											     .docker_ok = true } });
+			rig_do(&rig, (struct cluster_event){ EVENT_HEARTBEAT,
+							     .heartbeat = { .reply = 1,
+									    .node_id = 2,
+									    .docker_ok = true } });
 		rig_do(&rig, (struct cluster_event){ .type = EVENT_TICK });
 	}
 }
@@ -338,12 +365,14 @@ static void test_keepers(void **state)
 	CHECK_STR("quiet", rig_nodes(&rig, "quiet"), "0 1");
 	rig_restart(&rig);
 	for (int64_t id = 1; id < 3; id++)
-		rig_do(&rig, (struct cluster_event){ EVENT_AGENT_REACHABLE, .agent = { id, NULL } });
+		rig_do(&rig,
+		       (struct cluster_event){ EVENT_AGENT_REACHABLE, .agent = { id, NULL } });
 	rig_deploy(&rig, "noisy", &noisy);
 	CHECK_STR("elsewhere", rig_nodes(&rig, "noisy"), "2 2 2");
 	noisy.nodes = (struct strs){ (const char *[]){ "local" }, 1 };
 	rig_deploy(&rig, "noisy", &noisy);
-	assert_non_null(strstr(rig.text, "local: app quiet runs there and keeps away from this one"));
+	assert_non_null(
+		strstr(rig.text, "local: app quiet runs there and keeps away from this one"));
 	rig_do(&rig, (struct cluster_event){ EVENT_APP_DELETE, .app_delete = { 1, "quiet" } });
 	rig_deploy(&rig, "noisy", &noisy);
 	CHECK_STR("it has gone", rig_nodes(&rig, "noisy"), "0 0 0");
@@ -359,8 +388,8 @@ static void test_slices(void **state)
 	for (int i = 1; i < 4; i++)
 		rig_join(&rig, (char[]){ 'w', (char)('0' + i), '\0' }, NULL);
 	/* Nobody answers, so that each step is the deploy or a tick. */
-	for (struct cluster_event e = { EVENT_DEPLOY, .deploy = { .app = "hello", .spec = &spec } };;
-	     e = (struct cluster_event){ .type = EVENT_TICK }) {
+	for (struct cluster_event e = { EVENT_DEPLOY, .deploy = { .app = "hello", .spec = &spec } };
+	     ; e = (struct cluster_event){ .type = EVENT_TICK }) {
 		uint32_t now;
 
 		batch_free(cluster_step(rig.c, &e, rig.now));
@@ -439,6 +468,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cursor_moves_with_success_only, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_capacity, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_pin, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_followers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_keepers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_slices, setup, teardown),
