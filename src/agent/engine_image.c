@@ -95,10 +95,12 @@ static void on_tagged(void *arg, const struct docker_result *res)
 	struct image_op *i = arg;
 
 	i->op.call = NULL;
-	if (res->rc)
+	if (res->rc) {
 		op_fail(&i->op, res);
-	else
-		image_inspect(i, i->load.tag);
+		return;
+	}
+	engine_sweep_images(i->op.engine, i->load.tag);
+	image_inspect(i, i->load.tag);
 }
 
 static const struct docker_ops tag_ops = { .done = on_tagged };

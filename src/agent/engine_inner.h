@@ -89,6 +89,8 @@ struct link_op *engine_image_pull(struct link *l, const char *ref, const char *r
 				  void *arg);
 struct link_op *engine_image_save(struct link *l, const char *ref, const struct link_stream *s, void *arg);
 struct link_op *engine_image_load(struct link *l, const struct link_load *load, link_image_fn *done, void *arg);
+/* Image <tag>, "temps/APP:RELEASE", is new here: those of old releases of the app go, in time. */
+void engine_sweep_images(struct engine *e, const char *tag);
 struct link_op *engine_events(struct link *l, const struct link_stream *s, void *arg);
 
 #endif

@@ -407,6 +407,50 @@ static void test_images(void **state)
 	}
 }
 
+static void load_as(const char *tag)
+{
+	struct link_load load = { .tag = tag, .upload = on_upload };
+	struct upload u = { .paused = true };
+
+	buf_init(&u.bytes, 0);
+	make_archive(&u.bytes);
+	w.link->ops->image_load(w.link, &load, on_image, &u);
+	wait_for(&u.out.done);
+	CHECK_STR(tag, u.out.error, "");
+	buf_fini(&u.bytes);
+}
+
+static int has_image(const char *tag)
+{
+	struct outcome o = { 0 };
+
+	w.link->ops->image_inspect(w.link, tag, on_image, &o);
+	wait_for(&o.done);
+	return o.rc;
+}
+
+/* A release that nobody can go back to any more loses its name; the others keep theirs. */
+static void test_old_images_go(void **state)
+{
+	static const struct { unsigned release; int want; } cases[] = {
+		{ 1, -ENOENT }, { 2, -ENOENT }, { 3, 0 }, { 13, 0 },
+	};
+	char tag[80];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		snprintf(tag, sizeof(tag), "temps/%s:%u", w.cluster, cases[i].release);
+		load_as(tag);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		snprintf(tag, sizeof(tag), "temps/%s:%u", w.cluster, cases[i].release);
+		/* It goes after the answer; the test's own limit ends the wait. */
+		while (cases[i].want && !has_image(tag))
+			;
+		CHECK_INT(tag, has_image(tag), cases[i].want);
+	}
+}
+
 /* Ends without being asked for a byte. */
 static void test_no_room(void **state)
 {
@@ -702,6 +746,12 @@ static int teardown(void **state)
 	assert_int_equal(docker_create(&d, w.loop, w.rpc, NULL, NULL), 0);
 	sweep(d, "networks", w.cluster);
 	sweep(d, "images", w.tag);
+	for (unsigned n = 3; n <= 13; n += 10) {
+		char name[80];
+
+		snprintf(name, sizeof(name), "temps/%s:%u", w.cluster, n);
+		sweep(d, "images", name);
+	}
 	docker_destroy(d);
 	deadline_stop(&w.limit);
 	engine_destroy(w.engine);
@@ -714,6 +764,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_state),	    cmocka_unit_test(test_images),
+		cmocka_unit_test(test_old_images_go),
 		cmocka_unit_test(test_no_room),	    cmocka_unit_test(test_archive_ends_early),
 		cmocka_unit_test(test_pull_fails),  cmocka_unit_test(test_life),
 		cmocka_unit_test(test_events_keep_alive), cmocka_unit_test(test_logs),
