@@ -125,6 +125,8 @@ static void mark_suspect(struct cluster *c, struct node *n, const char *reason)
 	LIST_FOR_EACH(r, &n->replicas, struct replica, node_link) {
 		if (r->state == REPLICA_READY)
 			replica_suspect(c, r);
+		else if (replica_is_starting(r))
+			cluster_touch(c, r->app);
 	}
 }
 
@@ -137,6 +139,10 @@ static void clear_suspect(struct cluster *c, struct node *n)
 	if (!n->offline && n->link_state != LINK_LOST)
 		n->reason[0] = '\0';
 	cluster_tell(c, "NodeOk", n->name, "node %s answers again", n->name);
+	LIST_FOR_EACH(r, &n->replicas, struct replica, node_link) {
+		if (replica_is_starting(r))
+			cluster_touch(c, r->app);
+	}
 	liveness_room(c);
 }
 

@@ -482,12 +482,12 @@ static void remove_node(struct cluster *c, struct node *n)
 {
 	char key[24];
 
+	n->intent = NODE_REMOVED;
+	node_dirty(c, n);
 	LIST_FOR_EACH_SAFE(r, &n->replicas, struct replica, node_link) {
 		if (r->state != REPLICA_GONE)
 			replica_vanished(c, r, "its node was removed");
 	}
-	n->intent = NODE_REMOVED;
-	node_dirty(c, n);
 	node_key(n, key, sizeof(key));
 	batch_del(c->batch, "beat", key);
 	list_remove(&n->beat_link);

@@ -167,9 +167,12 @@ void rollout_replica_failed(struct cluster *c, struct replica *r, bool node_faul
 	rollout_fail(c, a, reason);
 }
 
-/* Its node cannot be asked any more before its container runs: another one is. A command that may have run is not run again. */
+/* Its node cannot be asked any more before its container runs, or nothing gets there by the time it could carry traffic: another
+ * one is. A command that may have run is not run again, and a volume is where it is. */
 static bool is_stranded(const struct replica *r)
 {
+	if (r->state == REPLICA_HEALTHY)
+		return r->node->suspect && !r->hook && !r->release->spec.volumes.n;
 	return node_lost(r->node) && (r->state == REPLICA_PLACED || r->state == REPLICA_STARTING) &&
 	       r->await != AWAIT_CREATE && r->await != AWAIT_IMAGE && !(r->hook && r->maybe_created);
 }
@@ -210,7 +213,7 @@ struct tally rollout_drive(struct cluster *c, struct app *a, struct release *rel
 		t.ready += r->state == REPLICA_READY;
 		t.up += rollout_is_up(r);
 		t.starting += replica_is_starting(r);
-		t.healthy += r->state == REPLICA_HEALTHY;
+		t.healthy += r->state == REPLICA_HEALTHY && !r->node->suspect;
 		t.with_image += replica_is_starting(r) && (r->has_image || r->state != REPLICA_PLACED);
 	}
 	return t;

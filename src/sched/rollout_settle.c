@@ -41,7 +41,7 @@ static struct presence count_present(struct cluster *c, struct app *a)
 	LIST_FOR_EACH_SAFE(r, &a->replicas, struct replica, link) {
 		if (r->release != a->current || !replica_is_live(r))
 			continue;
-		if (r->state == REPLICA_HEALTHY) {
+		if (r->state == REPLICA_HEALTHY && !r->node->suspect) {
 			replica_ready(c, r);
 			a->retries = 0;
 		}

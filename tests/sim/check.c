@@ -412,6 +412,17 @@ static void check_removed(struct sim *s, const struct cluster_event *e)
 	}
 }
 
+/* Whatever gets ready on a suspect node waits until it answers. */
+static void check_suspicions(struct sim *s)
+{
+	LIST_FOR_EACH(n, cluster_nodes(s->cluster), struct node, link) {
+		LIST_FOR_EACH(r, &n->replicas, struct replica, node_link) {
+			if (n->suspect && r->port && r->routed)
+				sim_fail(s, "%s is suspect and %s is in routing", n->name, r->name);
+		}
+	}
+}
+
 /* What nodes have promised is what their replicas were promised, and no card is given twice. */
 static void check_promises(struct sim *s)
 {
@@ -468,6 +479,7 @@ void check_after(struct sim *s, const struct cluster_event *e)
 	check_still_running(s, e);
 	check_removed(s, e);
 	check_promises(s);
+	check_suspicions(s);
 	check_locks(s);
 	check_carriers(s, e);
 	for (size_t i = 0; i < APPS; i++) {

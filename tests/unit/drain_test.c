@@ -256,6 +256,17 @@ static void test_force_at_once(void **state)
 	assert_null(cluster_node(rig.c, one));
 }
 
+static void test_force_of_a_node_that_drains(void **state)
+{
+	(void)state;
+	deploy("hello", 3);
+	lose(one);
+	drain(one, true);
+	delete (one, true);
+	CHECK_INT("forced", rig.reply.kind, REPLY_OK);
+	assert_null(strstr(rig.events, "NodeDrained"));
+}
+
 /* ---- unknown containers ---- */
 
 static struct container_info unknown(const char *id, const char *name)
@@ -478,6 +489,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_draining_node_that_falls_silent, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_force_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_force_of_a_node_that_drains, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gc, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_restored_backup_kills_nothing, setup,
 						teardown),

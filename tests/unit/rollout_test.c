@@ -304,6 +304,25 @@ static void test_restarting_container_is_looked_at_when_it_starts(void **state)
 	CHECK_INT("looked at", rig.effects[EFFECT_INSPECT], inspects + 1);
 }
 
+/* It crashed and runs again while its gate is open, and nobody saw it between: told by a list alone. */
+static void test_a_restart_before_the_gate_is_found_out(void **state)
+{
+	(void)state;
+	rig.hold_gates = true;
+	deploy("hello:1", 1);
+	strcpy(rig.started_at, "again");
+	report(1, CONTAINER_RUNNING, "again");
+	rig.hold_gates = false;
+	rig_do(&rig, (struct cluster_event){
+			     EVENT_PROBE_DONE,
+			     .probe = { { "hello", 1, rig_replica(&rig, "hello", 1)->probe_seq },
+					true,
+					NULL } });
+	CHECK_INT("looked at", rig.effects[EFFECT_INSPECT], 1);
+	CHECK_STR("known", rig_replica(&rig, "hello", 1)->started_at, "again");
+	CHECK_INT("in", app_routed(hello()), 1);
+}
+
 static void test_missing_container_is_created_again(void **state)
 {
 	struct cluster_event gone = { .type = EVENT_INSPECT_DONE };
@@ -408,6 +427,73 @@ static void test_restart_in_the_middle_of_a_deploy(void **state)
 	CHECK_INT("no third pair", cluster_counts(rig.c).replicas, 4);
 }
 
+static void test_a_rollout_ends_after_a_restart_too(void **state)
+{
+	const char *region = "eu";
+	struct constraint label = { "region", { &region, 1 } };
+	struct app_spec spec = rig_spec(2);
+	int64_t eu;
+
+	(void)state;
+	eu = rig_join(&rig, "worker-2", region);
+	spec.labels = &label;
+	spec.labels_n = 1;
+	rig.hold_gates = true;
+	rig_deploy(&rig, "hello", &spec);
+	rig_do(&rig, (struct cluster_event){ EVENT_NODE_DRAIN,
+					     .node_drain = { ++rig.replies, eu } });
+	rig_restart(&rig);
+	rig_pass(&rig, 3500000, false);
+	assert_non_null(hello()->rolling);
+	rig_pass(&rig, 200000, false);
+	assert_null(hello()->rolling);
+	CHECK_INT("release", app_release(hello(), 1)->state, RELEASE_FAILED);
+	CHECK_STR("why", app_release(hello(), 1)->reason, "the deploy took too long");
+}
+
+static void time_out(const char *app, uint32_t n)
+{
+	const struct replica *r = rig_replica(&rig, app, n);
+
+	rig_do(&rig, (struct cluster_event){
+			     EVENT_UPSTREAM_FAILED,
+			     .upstream = { { app, n, r->container_id, r->started_at },
+					   UPSTREAM_TIMEOUT } });
+}
+
+static void pass_gate(uint32_t n)
+{
+	rig_do(&rig, (struct cluster_event){
+			     EVENT_PROBE_DONE,
+			     .probe = { { "hello", n, rig_replica(&rig, "hello", n)->probe_seq },
+					true,
+					NULL } });
+}
+
+static void test_a_node_that_gets_suspect_before_its_replica_takes_over(void **state)
+{
+	struct app_spec spec = rig_spec(2);
+
+	(void)state;
+	rig_deploy(&rig, "one", &spec);
+	rig_deploy(&rig, "two", &spec);
+	deploy("hello:1", 2);
+	rig.hold_gates = true;
+	deploy("hello:2", 2);
+	CHECK_INT("on the worker", rig_replica(&rig, "hello", 4)->node->id, 1);
+	pass_gate(4);
+	rig.gate_fails = true;
+	time_out("one", 2);
+	time_out("two", 2);
+	CHECK_STR("health", node_health(cluster_node(rig.c, 1)), "suspect");
+	pass_gate(3);
+	CHECK_INT("nothing takes over there", hello()->current->n, 1);
+	CHECK_INT("another elsewhere", rig_replica(&rig, "hello", 5)->node->id, 0);
+	pass_gate(5);
+	CHECK_INT("release", hello()->current->n, 2);
+	CHECK_STR("nodes", rig_nodes(&rig, "hello"), "0 0");
+}
+
 static const struct {
 	const char *name, *app;
 	struct app_spec spec;
@@ -486,6 +572,8 @@ int main(void)
 			test_restarting_container_is_looked_at_when_it_starts, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_restarted_container_is_another_endpoint, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_a_restart_before_the_gate_is_found_out, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_missing_container_is_created_again, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_unknown_container_is_left_alone, setup,
@@ -493,6 +581,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_policies_change_no_container, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_restart_serves_the_same_routes, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_a_rollout_ends_after_a_restart_too, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_node_that_gets_suspect_before_its_replica_takes_over, setup,
+			teardown),
 		cmocka_unit_test_setup_teardown(test_restart_in_the_middle_of_a_deploy, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_invalid_deploys, setup, teardown),
