@@ -95,6 +95,20 @@ static void check_ready(struct cluster *c, struct replica *r, const struct conta
 	}
 }
 
+/* It may have crashed and run again before anybody looked: then it is inspected once it carries traffic, and what its
+ * creation is answered with is compared with what was seen here. */
+static void check_starting(struct cluster *c, struct replica *r, const struct container_info *info)
+{
+	if (has_ended(info->state))
+		result_exited(c, r, info);
+	else if (info->state != CONTAINER_RUNNING)
+		return;
+	else if (r->state == REPLICA_STARTING)
+		text_replace(&r->started_at, info->started_at);
+	else if (strcmp(r->container_id, info->container_id) == 0)
+		r->verify = strcmp(r->started_at, info->started_at) != 0;
+}
+
 void inventory_one(struct cluster *c, struct node *n, const struct container_info *info)
 {
 	struct replica *r = map_get(&c->replicas_by_name, slice_str(info->name));
@@ -108,8 +122,8 @@ void inventory_one(struct cluster *c, struct node *n, const struct container_inf
 		haunt(c, r, info);
 	else if (r->state == REPLICA_READY)
 		check_ready(c, r, info);
-	else if (replica_is_starting(r) && has_ended(info->state))
-		result_exited(c, r, info);
+	else if (replica_is_starting(r))
+		check_starting(c, r, info);
 }
 
 static void sweep_quarantine(struct cluster *c, struct node *n, const struct container_info *containers, size_t count)

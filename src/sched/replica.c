@@ -226,12 +226,16 @@ static struct effect *route(struct cluster *c, struct replica *r, enum effect_ty
 
 void replica_ready(struct cluster *c, struct replica *r)
 {
-	if (r->state != REPLICA_READY) {
+	bool first = r->state != REPLICA_READY;
+
+	if (first) {
 		replica_set_state(c, r, REPLICA_READY);
 		text_replace(&r->reason, "");
 	}
 	r->routed = true;
 	route(c, r, EFFECT_ROUTE_IN, NULL);
+	if (first)
+		replica_drive(c, r);
 }
 
 void replica_weigh(struct cluster *c, struct replica *r, uint32_t weight)

@@ -109,6 +109,7 @@ static void begin_command_gate(struct cluster *c, struct replica *r)
 
 static void created(struct cluster *c, struct replica *r, const struct container_info *info)
 {
+	r->verify = *r->started_at && strcmp(r->started_at, info->started_at) != 0;
 	text_replace(&r->container_id, info->container_id);
 	text_replace(&r->started_at, info->started_at);
 	replica_set_state(c, r, REPLICA_PROBING);
