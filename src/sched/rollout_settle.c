@@ -85,7 +85,8 @@ void app_reconcile(struct cluster *c, struct app *a)
 	p = count_present(c, a);
 	/* One release at a time: the others would keep it from starting. */
 	others = retire_leftovers(c, a, spec_is_stop_first(&rel->spec) ? 0 : want - MIN(want, p.solid));
-	if (a->rolling)
+	/* A rollout ends soon, and so do they; a canary may stay. */
+	if (a->rolling && !a->rolling->canary)
 		want -= MIN(want, others);
 	keep = want;
 	/* Volumes are where they are. */

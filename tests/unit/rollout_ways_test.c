@@ -393,6 +393,25 @@ static void test_canary(void **state)
 	CHECK_INT("nothing left to promote", rig.reply.kind, REPLY_CONFLICT);
 }
 
+/* What a superseded canary leaves behind stands in for the old release only until that is complete again. */
+static void test_canary_after_a_canary(void **state)
+{
+	(void)state;
+	spec.replicas = 1;
+	deploy("hello:1");
+	canary("hello:2", 50);
+	rig.hook = 1;
+	rig.hook_exit = 1;
+	rig.hold_gates = true;
+	rig_do(&rig, (struct cluster_event){ EVENT_INVENTORY, .inventory = { .node_id = NODE_LOCAL_ID } });
+	rig_do(&rig, (struct cluster_event){ EVENT_INVENTORY, .inventory = { .node_id = 1 } });
+	CHECK_INT("the old one died", count(1, REPLICA_READY), 0);
+	CHECK_INT("and comes back", count(1, REPLICA_PROBING), 1);
+	canary("hello:3", 50);
+	CHECK_INT("the first canary stands in", count(2, REPLICA_READY), 1);
+	CHECK_INT("not for good", count(1, REPLICA_PROBING), 1);
+}
+
 static void test_aborted_canary(void **state)
 {
 	(void)state;
@@ -449,6 +468,7 @@ int main(void)
 		TEST(test_drain_limits_of_an_app),
 		TEST(test_health_command),
 		TEST(test_canary),
+		TEST(test_canary_after_a_canary),
 		TEST(test_aborted_canary),
 		TEST(test_failing_canary_aborts_itself),
 	};
