@@ -384,7 +384,7 @@ static void note_docker(struct cluster *c, struct node *n, bool ok)
 	}
 	if (!*n->reason)
 		snprintf(n->reason, sizeof(n->reason), "its Docker engine does not answer");
-	cluster_tell(c, "DockerLost", n->name, "the Docker engine of node %s does not answer",
+	cluster_tell(c, "NodeUnhealthy", n->name, "the Docker engine of node %s does not answer",
 		     n->name);
 	/* What needs the engine now might wait for minutes. */
 	LIST_FOR_EACH_SAFE(r, &n->replicas, struct replica, node_link) {
