@@ -86,12 +86,13 @@ class Loads:
 
 
 class Traffic(threading.Thread):
-    """traffic.py at <rate> requests a second: what it counted, and each request that failed or was late."""
+    """traffic.py at <rate> requests a second, some of which take <slow_ms>: what it counted, and each request that failed or was late."""
 
-    def __init__(self, cluster, host, rate):
+    def __init__(self, cluster, host, rate, slow_ms=2000):
         super().__init__(daemon=True)
         self.popen = subprocess.Popen(
-            [sys.executable, str(pathlib.Path(__file__).parent / "traffic.py"), str(cluster.https_port), cluster.ca, host, str(rate)],
+            [sys.executable, str(pathlib.Path(__file__).parent / "traffic.py"), str(cluster.https_port), cluster.ca, host, str(rate),
+             str(slow_ms)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.last, self.requests = {"counts": {}}, []
 

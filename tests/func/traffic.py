@@ -2,7 +2,7 @@
 takes another connection when all are busy. For every one that was not answered with 200, or late, a line of JSON on standard output;
 five times a second one with what was counted so far; and a last one with "done" once standard input has ended and all are answered.
 
-Usage: traffic.py PORT CA-FILE HOST RATE"""
+Usage: traffic.py PORT CA-FILE HOST RATE SLOW-MS"""
 import asyncio
 import collections
 import json
@@ -23,18 +23,21 @@ H1_CONNECTIONS = 2000
 
 Kind = collections.namedtuple("Kind", "name share h2 method path body normal_s repeatable")
 
-# Shares are of a thousand. What has an effect is known to the app by its number, and said there; content above 64 KiB is not kept
-# for a second attempt, so that one may fail when its replica does.
-KINDS = (
-    Kind("get-h1", 430, False, "GET", "/", b"", 0.0, True),
-    Kind("get-h2", 430, True, "GET", "/", b"", 0.0, True),
-    Kind("slow-h1", 10, False, "GET", "/slow?ms=2000", b"", 2.0, True),
-    Kind("slow-h2", 10, True, "GET", "/slow?ms=2000", b"", 2.0, True),
-    Kind("upload", 15, False, "PUT", "/upload", b"u" * 30000, 0.0, True),
-    Kind("upload-big", 5, False, "POST", "/upload", b"u" * 300000, 0.0, False),
-    Kind("effect-h1", 50, False, "POST", "/say?effect-", b"x" * 100, 0.0, False),
-    Kind("effect-h2", 50, True, "POST", "/say?effect-", b"x" * 100, 0.0, False),
-)
+
+def kinds(slow_ms):
+    """Shares are of a thousand. What has an effect is known to the app by its number, and said there; content above 64 KiB is not kept
+    for a second attempt, so that one may fail when its replica does."""
+    slow = f"/slow?ms={slow_ms}"
+    return (
+        Kind("get-h1", 430, False, "GET", "/", b"", 0.0, True),
+        Kind("get-h2", 430, True, "GET", "/", b"", 0.0, True),
+        Kind("slow-h1", 10, False, "GET", slow, b"", slow_ms / 1000, True),
+        Kind("slow-h2", 10, True, "GET", slow, b"", slow_ms / 1000, True),
+        Kind("upload", 15, False, "PUT", "/upload", b"u" * 30000, 0.0, True),
+        Kind("upload-big", 5, False, "POST", "/upload", b"u" * 300000, 0.0, False),
+        Kind("effect-h1", 50, False, "POST", "/say?effect-", b"x" * 100, 0.0, False),
+        Kind("effect-h2", 50, True, "POST", "/say?effect-", b"x" * 100, 0.0, False),
+    )
 
 
 class Request:
@@ -191,8 +194,8 @@ class H2(asyncio.Protocol):
 
 
 class Traffic:
-    def __init__(self, port, ca, host, rate):
-        self.port, self.host, self.rate = port, host, rate
+    def __init__(self, port, ca, host, rate, slow_ms):
+        self.port, self.host, self.rate, self.kinds = port, host, rate, kinds(slow_ms)
         self.counts, self.open, self.effects = collections.Counter(), set(), 0
         self.idle, self.h1_count, self.h2, self.waiting = [], 0, [], collections.deque()
         self.contexts = {}
@@ -259,14 +262,14 @@ class Traffic:
         ended = asyncio.Event()
         asyncio.get_running_loop().add_reader(0, lambda: sys.stdin.buffer.read1(1) or ended.set())
         keeper = asyncio.ensure_future(self.keep_h2())
-        due = [0.5 * k / len(KINDS) for k in range(len(KINDS))]
+        due = [0.5 * k / len(self.kinds) for k in range(len(self.kinds))]
         last = told = time.monotonic()
         while not ended.is_set():
             await asyncio.sleep(TICK_S)
             now = time.monotonic()
             # Who was kept from running does not make up for all of it at once.
             step, last = min(now - last, 0.1), now
-            for k, kind in enumerate(KINDS):
+            for k, kind in enumerate(self.kinds):
                 due[k] += step * self.rate * kind.share / 1000
                 while due[k] >= 1:
                     due[k] -= 1
@@ -283,4 +286,4 @@ class Traffic:
 
 
 if __name__ == "__main__":
-    asyncio.run(Traffic(int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])).run())
+    asyncio.run(Traffic(int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])).run())
