@@ -69,10 +69,19 @@ sudden_ends()
 		"$source/tests/func/test_sudden_end.py"
 }
 
+# Deploys that nobody may notice, and whatever can be killed or cut off, over machines in namespaces of their own.
+deploys_and_kills()
+{
+	DEPLOYS=50 TUNNEL_DEPLOYS=100 KILLS=100 TEMPS=$PWD/temps PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -s \
+		-p no:cacheprovider "$source/tests/func/test_zero_failed.py" "$source/tests/func/test_kills.py"
+}
+
 part simulation simulate
 part 'power loss' tests/preload/store_power_test
 echo 'soak: 200 kills and 200 power cuts'
 sudden_ends
+echo 'soak: 50 deploys under load, 100 beside tunnels, 100 kills'
+deploys_and_kills
 if sanitized "$1"; then
 	echo 'soak: built with sanitizers, valgrind has nothing to add'
 else

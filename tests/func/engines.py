@@ -104,6 +104,12 @@ class Engine:
         self.popen.wait(10)
         self.popen = None
 
+    def stop(self):
+        """SIGTERM: it stops its containers first."""
+        self.popen.terminate()
+        self.popen.wait(30)
+        self.popen = None
+
     def freeze(self):
         self.popen.send_signal(signal.SIGSTOP)
 

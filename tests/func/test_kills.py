@@ -97,10 +97,14 @@ def restart_every_agent(rig):
 
 
 def kill_an_engine(rig):
+    """By kill -9, which leaves its containers until it is back, or by SIGTERM, which takes them along."""
     w = rig.a_worker()
     rig.restarted |= set(w.engine.running())
-    w.engine.kill()
-    rig.pause()
+    if rig.random.random() < 0.5:
+        w.engine.kill()
+        rig.pause()
+    else:
+        w.engine.stop()
     w.engine.begin().wait()
 
 
