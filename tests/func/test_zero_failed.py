@@ -64,3 +64,14 @@ def test_idle_tunnels_of_another_app_never_notice(three):
             assert own.socket.recv(1) == b""
         assert 2 < time.monotonic() - deployed < 8
     poll("each is counted", lambda: c.json("status")["front"]["cut"] == TUNNEL_DEPLOYS, 10)
+
+
+def test_one_replica_that_stops_first_keeps_requests_waiting(three):
+    """At a rate at which those of the old one's last 2 s fit into the queue."""
+    c = three
+    c.deploy("hello", "--stop-first", replicas=1)
+    with Traffic(c, HOST, RATE // 8) as traffic:
+        for n in range(2):
+            c.deploy("hello", "--stop-first", "--env", f"ROUND={n}", replicas=1)
+    print(f"2 stop-first deploys: {traffic}")
+    assert traffic.failed == [] and traffic.latest_s > 0
