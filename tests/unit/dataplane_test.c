@@ -329,7 +329,7 @@ static void messages_do_what_effects_do(void **state)
 		      fixed = { .type = EFFECT_HOST_STATIC,
 				.host = { HOST, "/", "", { targets, 2 }, { policy, 1 } } },
 		      gone = { .type = EFFECT_HOST_DEL, .host = { HOST, "/", "", { 0 }, { 0 } } },
-		      rules = { .type = EFFECT_APP_POLICY, .policy = { "app", HOST, { policy, 1 } } },
+		      rules = { .type = EFFECT_APP_POLICY, .policy = { .app = "app", .host = HOST, .policy = { policy, 1 } } },
 		      hold = { .type = EFFECT_APP_PAUSE, .pause = { "app", true } },
 		      in = { .type = EFFECT_ROUTE_IN, .route = replica(1, &at) },
 		      failed = { .type = EFFECT_ENDPOINT_FAILED, .route = replica(1, &at) },

@@ -144,7 +144,7 @@ static struct cluster *load(struct maker *m, uint64_t order)
 				fail_msg("%s", err.text);
 		}
 	}
-	tell(c, (struct cluster_event){ EVENT_START });
+	tell(c, (struct cluster_event){ .type = EVENT_START });
 	for (unsigned i = 0; i < NODES; i++) {
 		struct node_capacity has = { .cpu_millis = m->cpu[i],
 					     .memory_total_bytes = m->memory[i],

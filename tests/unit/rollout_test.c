@@ -175,7 +175,7 @@ static void test_newer_deploy_supersedes(void **state)
 static void test_same_deploy_does_nothing(void **state)
 {
 	struct app_spec spec = rig_spec(1);
-	struct cluster_event e = { EVENT_DEPLOY, .deploy = { 1, "hello", &spec, NULL, 0 } };
+	struct cluster_event e = { EVENT_DEPLOY, .deploy = { .reply = 1, .app = "hello", .spec = &spec } };
 
 	(void)state;
 	rig_do(&rig, e);
