@@ -10,6 +10,8 @@
 #define USER_TIMEOUT_MS 1500 /* from the first retransmission on: 2 s in all */
 #define UNHEARD_MAX_BYTES 49152
 #define PATIENT_MS 60000
+#define SILENCE_S 15	 /* before the first probe */
+#define SILENCE_MS 25000 /* on unacknowledged data where silence is usual */
 #define STREAMS_MAX (1u << 20) /* each belongs to a request of a client, which is counted there */
 
 /* ---- the pool ---- */
@@ -112,6 +114,29 @@ uint32_t client_connected(struct client_pool *p, uint64_t opened_us)
 	return (uint32_t)MIN(MAX(took_us, 1), UINT32_MAX);
 }
 
+static uint32_t unacked_limit_ms(const struct client_pool *p, const struct client_patience *patience,
+				 uint32_t patient_ms)
+{
+	uint32_t ms = patience->silence == SILENCE_USUAL && p->user_timeout_ms ? SILENCE_MS
+									       : p->user_timeout_ms;
+
+	return patience->on ? MAX(MAX(patient_ms, PATIENT_MS), ms) : ms;
+}
+
+void client_expect_silence(struct client_pool *p, struct client_patience *patience, struct stream *s,
+			   enum client_silence silence)
+{
+	enum client_silence was = patience->silence;
+
+	patience->silence = silence;
+	if (was == silence || !p->user_timeout_ms)
+		return;
+	if (was == SILENCE_BRIEF || silence == SILENCE_BRIEF)
+		stream_probe_after(s, silence == SILENCE_BRIEF ? 1 : SILENCE_S);
+	if (was == SILENCE_USUAL || silence == SILENCE_USUAL)
+		stream_user_timeout(s, unacked_limit_ms(p, patience, 0));
+}
+
 void client_be_patient(struct client_pool *p, struct client_patience *patience, struct stream *s,
 		       uint32_t patient_ms)
 {
@@ -125,7 +150,7 @@ void client_be_patient(struct client_pool *p, struct client_patience *patience, 
 	if (on == patience->on)
 		return;
 	patience->on = on;
-	stream_user_timeout(s, on ? MAX(patient_ms, PATIENT_MS) : p->user_timeout_ms);
+	stream_user_timeout(s, unacked_limit_ms(p, patience, patient_ms));
 }
 
 int client_connect(struct client_pool *p, struct stream *s, const struct addr *to,

@@ -143,6 +143,8 @@ static int h1_request(struct client *client, const struct head *h, uint8_t body,
 	}
 	outbox_frame(&c->out, body, length);
 	c->method_id = h->method_id;
+	client_expect_silence(c->pool, &c->patience, &c->stream,
+			      method_is_idempotent(h->method_id) ? SILENCE_BRIEF : SILENCE_LONGER);
 	c->upgrade = h->protocol.n > 0;
 	c->request_done = body == BODY_NONE;
 	c->has_request = true;
@@ -227,7 +229,7 @@ static void h1_idle_limit(struct client *client, uint32_t idle_ms)
 	struct client_h1 *c = h1_of(client);
 
 	c->limits.idle_ms = idle_ms;
-	stream_expect_silence(&c->stream);
+	client_expect_silence(c->pool, &c->patience, &c->stream, SILENCE_USUAL);
 	c->waits_for = WAIT_NOTHING; /* the next turn sets the deadline anew */
 	client_h1_wake(c);
 }

@@ -365,7 +365,7 @@ static void h2_idle_limit(struct client *client, uint32_t idle_ms)
 
 	c->limits.idle_ms = idle_ms;
 	if (c->conn)
-		stream_expect_silence(&c->conn->stream);
+		client_expect_silence(c->conn->pool, &c->conn->patience, &c->conn->stream, SILENCE_USUAL);
 	c->waits_for = H2_WAIT_NOTHING; /* set anew */
 	client_h2_watch(c);
 }

@@ -38,13 +38,27 @@ struct client_pool {
 int client_connect(struct client_pool *p, struct stream *s, const struct addr *to,
 		   void (*ready)(void *arg, int events), void *arg) MUST_CHECK;
 
+/* How long a connection may well be silent while nothing is on its way to the peer. */
+enum client_silence {
+	SILENCE_BRIEF, /* the request may be sent again: probed after 1 s, missed within 2 */
+	SILENCE_LONGER, /* it may not: probed after 15 s */
+	SILENCE_USUAL, /* a tunnel, an event stream: the same, and missed when ten probes were lost */
+};
+
 /* Linux ends a connection by TCP_USER_TIMEOUT too when its peer is there but reads nothing for as
  * long, as who takes an upload slowly may. So the limit that finds a peer gone holds while what was
  * sent fits into any peer's buffer: longer, once more went out since anything was heard. */
 struct client_patience {
 	uint64_t heard_bytes, sent_bytes; /* in; and out when that last grew */
 	bool on;
+	enum client_silence silence;
 };
+
+/* The same limit ends a connection at the second probe of a silence: one lost packet is then enough,
+ * which a request that may be sent again survives, and others should not have to. Sets what its kind
+ * asks for; no system call when it is what it was. */
+void client_expect_silence(struct client_pool *p, struct client_patience *patience, struct stream *s,
+			   enum client_silence silence);
 
 /* At the end of each turn on <s>: <patient_ms> or the pool's limit. No system call but when it
  * changes. */

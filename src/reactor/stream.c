@@ -14,8 +14,8 @@
 #include "reactor/stream_inner.h"
 
 #define KEEPALIVE_IDLE_S 15
-#define KEEPALIVE_INTERVAL_S 5
-#define KEEPALIVE_PROBES 3
+#define KEEPALIVE_INTERVAL_S 1
+#define KEEPALIVE_PROBES 10 /* without a limit on unacknowledged data, which ends it before */
 #define BOTH (STREAM_READ | STREAM_WRITE)
 
 _Static_assert((int)STREAM_READ == (int)EV_READ && (int)STREAM_WRITE == (int)EV_WRITE,
@@ -226,9 +226,9 @@ void stream_init(struct stream *s, struct loop *l, int take_fd,
 
 /* Failures here cost a limit or some latency, never correctness: a socket without them still
  * works. */
-static void set_keep_alive(int fd, int idle_s, int interval_s)
+static void set_keep_alive(int fd, int idle_s)
 {
-	int on = 1, probes = KEEPALIVE_PROBES;
+	int on = 1, interval_s = KEEPALIVE_INTERVAL_S, probes = KEEPALIVE_PROBES;
 
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
@@ -242,18 +242,15 @@ static void set_connect_options(int fd, uint32_t user_timeout_ms)
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	/* The limit on unacknowledged data ends a silence, too, once a probe was sent into it. */
-	if (user_timeout_ms)
-		set_keep_alive(fd, 1, 1);
-	else
-		set_keep_alive(fd, KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S);
+	set_keep_alive(fd, user_timeout_ms ? 1 : KEEPALIVE_IDLE_S);
 	if (user_timeout_ms)
 		setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms,
 			   sizeof(user_timeout_ms));
 }
 
-void stream_expect_silence(struct stream *s)
+void stream_probe_after(struct stream *s, int idle_s)
 {
-	set_keep_alive(stream_fd(s), KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S);
+	setsockopt(stream_fd(s), IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
 }
 
 void stream_user_timeout(struct stream *s, uint32_t ms)

@@ -48,14 +48,14 @@ int stream_init_tls(struct stream *s, struct loop *l, int take_fd, struct tls_se
 		    void (*ready)(void *arg, int events), void *arg) MUST_CHECK;
 /* Begins a TCP connection: TCP_NODELAY, keep-alive probes, TCP_USER_TIMEOUT <user_timeout_ms> (0
  * = system's). With a limit probes begin after one second, so that a peer that vanishes is missed
- * within that limit (2 s at least) although nothing is on its way to it: -ETIMEDOUT. When connected or failed the stream is ready for STREAM_WRITE; then call
- * stream_connected(). Immediate failure: negative errno. */
+ * within that limit (2 s at least) although nothing is on its way to it: -ETIMEDOUT. When connected
+ * or failed the stream is ready for STREAM_WRITE; then call stream_connected(). Immediate failure:
+ * negative errno. */
 int stream_connect(struct stream *s, struct loop *l, const struct addr *to,
 		   uint32_t user_timeout_ms, void (*ready)(void *arg, int events),
 		   void *arg) MUST_CHECK;
-/* A connection that will be silent for long, an open one: it is probed rarely from now on, and one
- * lost probe means nothing. */
-void stream_expect_silence(struct stream *s);
+/* Probes begin after so many seconds of silence from now on, one a second. One system call. */
+void stream_probe_after(struct stream *s, int idle_s);
 /* TCP_USER_TIMEOUT from now on; 0 = the system's. One system call. */
 void stream_user_timeout(struct stream *s, uint32_t ms);
 /* 0: connected; -EAGAIN: not yet; else why it failed. */

@@ -524,15 +524,46 @@ static void test_back_pressure_out(void **state)
 	close(fd);
 }
 
-static uint32_t user_timeout_ms(void)
+static int tcp_option(int name)
 {
 	const struct client_h1 *c = CONTAINER_OF(seen.c, struct client_h1, client);
-	uint32_t ms = 0;
-	socklen_t len = sizeof(ms);
+	socklen_t len = sizeof(int);
+	int value = 0;
 
-	assert_int_equal(
-		getsockopt(stream_fd(&c->stream), IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, &len), 0);
-	return ms;
+	assert_int_equal(getsockopt(stream_fd(&c->stream), IPPROTO_TCP, name, &value, &len), 0);
+	return value;
+}
+
+static int user_timeout_ms(void)
+{
+	return tcp_option(TCP_USER_TIMEOUT);
+}
+
+/* One lost probe may cost an answer that can be asked for again, no other. */
+static void test_silence(void **state)
+{
+	int fd = open_one();
+
+	(void)state;
+	get();
+	assert_int_equal(tcp_option(TCP_KEEPIDLE), 1);
+	rig_expect(&rig, fd, SENT);
+	rig_say(&rig, fd, OK);
+	PUMP_UNTIL(rig.loop, seen.ends == 1);
+	post(BODY_CHUNKED, 0);
+	assert_int_equal(tcp_option(TCP_KEEPIDLE), 15);
+	assert_int_equal(user_timeout_ms(), 1500);
+	client_idle_limit(seen.c, 3600000);
+	assert_int_equal(user_timeout_ms(), 25000);
+	client_end(seen.c, NULL);
+	rig_say(&rig, fd, OK);
+	PUMP_UNTIL(rig.loop, seen.ends == 2);
+	get();
+	assert_int_equal(tcp_option(TCP_KEEPIDLE), 1);
+	assert_int_equal(user_timeout_ms(), 1500);
+	rig_say(&rig, fd, OK);
+	PUMP_UNTIL(rig.loop, seen.ends == 3);
+	close(fd);
 }
 
 /* Who takes an upload slowly is not gone: the kernel would end that too. */
@@ -916,6 +947,7 @@ int main(void)
 		TEST(test_descriptors),	     TEST(test_close_inside),
 		TEST(test_few_big_blocks),   TEST(test_large_heads_without_big_blocks),
 		TEST(test_informs),	     TEST(test_unasked),
+		TEST(test_silence),
 		TEST(test_slow_reader),
 	};
 
