@@ -309,6 +309,28 @@ int wire_pull_parse(struct wire_pull *p, struct slice line, struct err *err)
 	return rc == -ENOENT ? 0 : rc;
 }
 
+static bool is_image_word(const char *s)
+{
+	return s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:._-+")] == '\0';
+}
+
+int wire_image_parse(struct wire_image *i, const struct json *j, struct err *err)
+{
+	int rc;
+
+	*i = (struct wire_image){ 0 };
+	rc = wire_need_text(j, "id", i->id, sizeof(i->id), err);
+	if (!rc)
+		rc = wire_may_text(j, "architecture", i->architecture, sizeof(i->architecture), err);
+	if (!rc)
+		rc = wire_may_uint(j, "bytes", INT64_MAX, &i->bytes, err);
+	if (!rc && !(is_image_word(i->id) && is_image_word(i->architecture)))
+		rc = err_say(err, -EINVAL, "an image's id or architecture has a character that none has");
+	if (!rc)
+		rc = json_want_bool(j, "from_registry", &i->from_registry, err);
+	return rc == -ENOENT ? 0 : rc;
+}
+
 int wire_kept_parse(struct wire_kept *k, const struct json *j, struct err *err)
 {
 	uint64_t release = 0, replica = 0;

@@ -128,6 +128,16 @@ int wire_event_parse(struct wire_event *e, struct slice line, struct err *err) M
 void wire_event_emit(const struct wire_event *e, struct buf *line);	/* with its newline */
 void wire_event_fini(struct wire_event *e);
 
+/* What GET /agent/images/… says of an image. It becomes part of stored releases and of URLs: the id is 1 to 79 letters, digits
+ * and ":._-+", the architecture may be "". */
+struct wire_image {
+	char id[80], architecture[32];
+	uint64_t bytes;
+	bool from_registry;
+};
+
+int wire_image_parse(struct wire_image *i, const struct json *j, struct err *err) MUST_CHECK;
+
 /* A line of POST /agent/images/pull: {"progress":"…"} any number of times, then {"done":true} or {"error":"…","status":404} as the last. A stream
  * that ends without such a last line broke on the way. */
 struct wire_pull {

@@ -155,17 +155,19 @@ static void give_kept(struct link_op *op, const struct json *data, struct link_r
 	free(list);
 }
 
-static void give_image(struct link_op *op, const struct json *data, const struct link_result *ok)
+static void give_image(struct link_op *op, const struct json *data, struct link_result *res,
+		       struct err *err)
 {
-	/* An import is answered with the id alone. */
-	struct link_image image = {
-		.id = json_cstr(op->upload ? data : json_get(data, "id"), ""),
-		.architecture = json_cstr(json_get(data, "architecture"), ""),
-		.bytes = (uint64_t)MAX(json_int(json_get(data, "bytes"), 0), 0),
-		.from_registry = json_bool(json_get(data, "from_registry"), false),
-	};
+	struct link_image image = { 0 };
+	struct wire_image w;
 
-	op->done.image(op->arg, ok, &image);
+	/* An import is answered with the id alone, which nobody reads: the node is asked for the image then. */
+	if (op->upload)
+		w = (struct wire_image){ 0 };
+	else if (wire_image_parse(&w, data, err))
+		*res = (struct link_result){ .rc = -EIO, .error = err->text };
+	image = (struct link_image){ w.id, w.architecture, w.bytes, w.from_registry };
+	op->done.image(op->arg, res, res->rc ? NULL : &image);
 }
 
 static void give_data(struct link_op *op, const struct json *data)
@@ -187,7 +189,7 @@ static void give_data(struct link_op *op, const struct json *data)
 		give_kept(op, data, &ok, &err);
 		break;
 	case KIND_IMAGE:
-		give_image(op, data, &ok);
+		give_image(op, data, &ok, &err);
 		break;
 	default:
 		op->done.plain(op->arg, &ok);

@@ -142,6 +142,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct slice text = slice_of(data, size);
 	struct wire_capacity capacity;
 	struct wire_deployed deployed;
+	struct wire_image image;
 	const struct json *inner;
 	struct json *j;
 
@@ -154,7 +155,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	container(j, false);
 	container(j, true);
 	engine(j);
-	if (wire_capacity_parse(&capacity, j, NULL) + wire_deployed_parse(&deployed, j, NULL) > 0)
+	if (wire_capacity_parse(&capacity, j, NULL) + wire_deployed_parse(&deployed, j, NULL) +
+		    wire_image_parse(&image, j, NULL) > 0)
 		abort();
 	json_free(j);
 	return 0;

@@ -231,6 +231,40 @@ static const struct {
 	{ "<html>", -EINVAL, "line 1" },
 };
 
+static const struct {
+	const char *name, *body;
+	int rc;
+} images[] = {
+	{ "whole", "{\"id\":\"sha256:01ab\",\"architecture\":\"amd64\",\"bytes\":7,\"from_registry\":true}", 0 },
+	{ "an old agent's", "{\"id\":\"sha256:01ab\"}", 0 },
+	{ "no id", "{\"architecture\":\"amd64\"}", -EINVAL },
+	{ "no object", "\"sha256:01ab\"", -EINVAL },
+	{ "another path", "{\"id\":\"../containers/1\"}", -EINVAL },
+	{ "another line", "{\"id\":\"a\\r\\nb\"}", -EINVAL },
+	{ "a terminal's", "{\"id\":\"a\",\"architecture\":\"\\u001b[2J\"}", -EINVAL },
+	{ "negative", "{\"id\":\"a\",\"bytes\":-1}", -EINVAL },
+};
+
+/* A release with a longer id than a stored one may have would keep the control plane from starting. */
+static void test_image(void **state)
+{
+	struct wire_image image;
+	struct json *j;
+	struct err err;
+	char body[200];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(images); i++) {
+		assert_int_equal(json_parse(&j, slice_str(images[i].body), NULL), 0);
+		CHECK_INT(images[i].name, wire_image_parse(&image, j, &err), images[i].rc);
+		json_free(j);
+	}
+	snprintf(body, sizeof(body), "{\"id\":\"%0*d\"}", 80, 1);
+	assert_int_equal(json_parse(&j, slice_str(body), NULL), 0);
+	CHECK_INT("long", wire_image_parse(&image, j, &err), -EINVAL);
+	json_free(j);
+}
+
 static void test_envelope(void **state)
 {
 	(void)state;
@@ -266,7 +300,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_deploy_parse), cmocka_unit_test(test_deploy_round_trip), cmocka_unit_test(test_container),
-		cmocka_unit_test(test_entries),
+		cmocka_unit_test(test_entries), cmocka_unit_test(test_image),
 		cmocka_unit_test(test_event),	     cmocka_unit_test(test_pull),	       cmocka_unit_test(test_envelope),
 		cmocka_unit_test(test_statuses),
 	};
