@@ -135,8 +135,8 @@ def test_secrets_do_not_show_in_the_process_list(plain, tmp_path):
             p = subprocess.Popen([str(TEMPS), *args], env={"HOME": str(tmp_path), "PATH": "/usr/bin"}, stderr=subprocess.DEVNULL)
             try:
                 s.settimeout(10)
-                s.accept()[0].close()
-                assert b"c0ffee" not in command_line(p) and b"xxxxxx" in command_line(p)
+                with s.accept()[0]:
+                    assert b"c0ffee" not in command_line(p) and b"xxxxxx" in command_line(p)
             finally:
                 p.kill()
                 p.wait(10)
