@@ -35,6 +35,15 @@ BUGS = [
      "			replica_suspect(c, r);", "			(void)r;"),
     ("a container that was asked for is forgotten over a crash", "replica_record.c",
      "r->maybe_created = true;", "r->maybe_created = false;"),
+    ("who leaves a node does not wait for its successor", "move.c",
+     "if (is_solid ? solid <= want : solid < want && (r->routed || !r->degraded))", "if (false)"),
+    ("fewer replicas are asked for, and those that carry traffic go first", "rollout_settle.c",
+     "if (!victim || app_surplus_rank(r) <= app_surplus_rank(victim))",
+     "if (!victim || app_surplus_rank(r) >= app_surplus_rank(victim))"),
+    ("what a release that was given up had brought in stays", "rollout_settle.c",
+     "			replica_retire(c, r, \"its release was given up\");", "			(void)r;"),
+    ("what waits for nodes is not looked at again", "rollout_place.c",
+     "		list_push_back(&c->unsettled, &a->unsettled_link);", "		(void)c;"),
 ]
 
 
