@@ -39,6 +39,17 @@ struct container *machine_find(struct machine *m, const char *text)
 	return NULL;
 }
 
+struct container *machine_find_anywhere(struct sim *s, const char *container_id)
+{
+	for (uint32_t i = 0; i < MACHINES; i++) {
+		struct container *ct = machine_find(&s->machines[i], container_id);
+
+		if (ct)
+			return ct;
+	}
+	return NULL;
+}
+
 struct container *machine_listener(struct sim *s, const char *ip, uint16_t port,
 				   struct machine **where)
 {
@@ -501,8 +512,8 @@ void machine_end_trouble(struct sim *s)
 	plane_restart(s);
 	/* One is drained in the end, or not; the rest takes what there is. */
 	for (uint32_t i = 0; i < MACHINES; i++)
-		sim_drain(s, &s->machines[i], false);
+		people_drain(s, &s->machines[i], false);
 	s->machines[1].to_drain = s->machines[1].node_id && sim_chance(s, 500);
 	if (s->machines[1].to_drain)
-		sim_drain(s, &s->machines[1], true);
+		people_drain(s, &s->machines[1], true);
 }

@@ -179,12 +179,16 @@ bool sim_chance(struct sim *s, unsigned per_mille);
 void sim_log(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* An invariant does not hold: ends the process, after the trace was printed or the failure noted. */
 void sim_fail(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3) __attribute__((noreturn));
-/* Somebody drains the machine's node, or ends that. */
-void sim_drain(struct sim *s, struct machine *m, bool drain);
 struct message *sim_send(struct sim *s, enum message_kind kind, uint64_t in_ms);
 
 /* One run of a seed. Ends the process when an invariant does not hold. */
 void sim_run(struct sim *s, uint64_t seed, uint64_t steps);
+
+/* people.c */
+/* Somebody asks for something. */
+void people_command(struct sim *s);
+/* Somebody drains the machine's node, or ends that. */
+void people_drain(struct sim *s, struct machine *m, bool drain);
 
 /* minimize.c */
 /* Finds few disturbances with which seed and failure of <f> stay what they are, and prints that run's trace. */
@@ -198,11 +202,18 @@ void plane_restart(struct sim *s);
 void plane_result(struct sim *s, struct message *m);
 void plane_link(struct sim *s, struct machine *m);
 void plane_link_later(struct sim *s, struct machine *m, uint64_t in_ms);
-void plane_probe(struct sim *s, struct message *m);
-void plane_traffic(struct sim *s);
 struct machine *plane_machine(struct sim *s, int64_t node_id);
 void plane_heard(struct sim *s, struct machine *m);
 void plane_free(struct sim *s);
+
+/* path.c: the proxy's part */
+void path_in(struct sim *s, const struct endpoint_at *e, uint32_t weight);
+void path_failed(struct sim *s, const struct endpoint_at *e);
+void path_out(struct sim *s, const struct endpoint_at *e);
+void path_traffic(struct sim *s);
+void path_probe_start(struct sim *s, const struct effect_probe *e);
+void path_probe_cancel(struct sim *s, const struct op *op);
+void path_probe(struct sim *s, struct message *m);
 
 /* machine.c */
 void machine_init(struct sim *s);
@@ -213,6 +224,7 @@ void machine_heal(struct sim *s, struct machine *m);
 void machine_end(struct sim *s, struct machine *m, const char *container_id);
 void machine_revive(struct sim *s, struct machine *m, const char *container_id);
 struct container *machine_find(struct machine *m, const char *id_or_name);
+struct container *machine_find_anywhere(struct sim *s, const char *container_id);
 /* Who answers at that address, or NULL. */
 struct container *machine_listener(struct sim *s, const char *ip, uint16_t port,
 				   struct machine **where);
@@ -232,11 +244,13 @@ void check_hook(struct sim *s, const struct container *ct);
 /* A container with a volume starts. */
 void check_volume(struct sim *s, const struct machine *m, const struct container *ct);
 void check_event(struct sim *s, const struct effect_event *e);
-void check_settled(struct sim *s);
 /* A container without a replica is stopped or removed. */
 void check_unknown(struct sim *s, const struct effect_container *e);
 void check_before(struct sim *s, const struct cluster_event *e);
 void check_after(struct sim *s, const struct cluster_event *e);
 void check_loaded(struct sim *s);
+
+/* settled.c */
+void check_settled(struct sim *s);
 
 #endif
