@@ -1,57 +1,11 @@
 /* Translates between the domain's names and the proxy's objects. */
-#include "control/dataplane.h"
+#include "control/dataplane_inner.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/hash.h"
-#include "base/list.h"
 #include "base/log.h"
-
-struct route_app {
-	struct list endpoints;		/* struct place */
-	struct upstream *upstream;
-	struct pairs policy;		/* what its upstream has */
-	char *check_host;		/* and for its health checks */
-	uint32_t hold_ms;		/* and how long its requests wait, 0: as ever */
-	uint32_t hosts;			/* that lead here */
-	bool paused;
-	bool pause_named; /* since dataplane_resync_begin() */
-	char name[64];			/* the map's key */
-};
-
-/* A replica's endpoint. */
-struct place {
-	struct list link;
-	struct route_app *app;
-	struct endpoint *endpoint;
-	uint32_t replica;
-	char *container_id, *started_at;
-	bool draining;
-	bool told; /* draining was asked for by the domain, which waits for the report */
-	bool named;			/* since dataplane_resync_begin() */
-	uint64_t recover_seq;		/* of the recovery probe it answers; 0: none */
-	struct loop_task recovered;	/* it was in already when the probe was asked for */
-	struct dataplane *dataplane;
-};
-
-struct route_host {
-	struct list link;
-	struct route_app *app;		/* NULL: static */
-	struct upstream *fixed;		/* of a static route */
-	char *targets;			/* of a static route, space-separated */
-	struct pairs policy;		/* of a static route: what <fixed> has */
-	bool named;
-	char *host, *path, *key;	/* <key> is the map's: "host/path" */
-};
-
-struct dataplane {
-	struct dataplane_config config;
-	struct front *front;
-	struct map apps, hosts;
-	struct list host_list;
-};
 
 struct dataplane *dataplane_create(const struct dataplane_config *c)
 {
@@ -83,8 +37,7 @@ static void place_free(struct place *p)
 
 /* ---- policies ---- */
 
-/* <host>: for health checks. */
-static void set_policy(struct upstream *u, struct pairs *now, const struct pairs *policy,
+void dataplane_set_policy(struct upstream *u, struct pairs *now, const struct pairs *policy,
 		       const char *host, bool hold, uint32_t hold_ms)
 {
 	struct upstream_policy p;
@@ -104,7 +57,7 @@ static void set_policy(struct upstream *u, struct pairs *now, const struct pairs
 	pairs_copy(now, policy);
 }
 
-static struct route_app *app_get(struct dataplane *d, const char *name)
+struct route_app *dataplane_app_get(struct dataplane *d, const char *name)
 {
 	static const struct upstream_policy policy = { .hold = true };
 	struct route_app *a = map_get(&d->apps, slice_str(name));
@@ -119,8 +72,7 @@ static struct route_app *app_get(struct dataplane *d, const char *name)
 	return a;
 }
 
-/* An app with neither hosts nor endpoints is forgotten, unless it is paused. */
-static void app_settle(struct dataplane *d, struct route_app *a)
+void dataplane_app_settle(struct dataplane *d, struct route_app *a)
 {
 	if (a->hosts || a->paused || !list_empty(&a->endpoints))
 		return;
@@ -133,12 +85,12 @@ static void app_settle(struct dataplane *d, struct route_app *a)
 
 void dataplane_app_policy(struct dataplane *d, const struct effect_policy *e)
 {
-	struct route_app *a = app_get(d, e->app);
+	struct route_app *a = dataplane_app_get(d, e->app);
 
 	if (pairs_eq(&a->policy, &e->policy) && a->check_host && strcmp(a->check_host, e->host) == 0 &&
 	    a->hold_ms == e->hold_ms)
 		return;
-	set_policy(a->upstream, &a->policy, &e->policy, e->host, true, e->hold_ms);
+	dataplane_set_policy(a->upstream, &a->policy, &e->policy, e->host, true, e->hold_ms);
 	a->hold_ms = e->hold_ms;
 	free(a->check_host);
 	a->check_host = xstrdup(e->host);
@@ -148,34 +100,15 @@ static void set_paused(struct dataplane *d, struct route_app *a, bool paused)
 {
 	a->paused = paused;
 	upstream_pause(a->upstream, paused);
-	app_settle(d, a);
+	dataplane_app_settle(d, a);
 }
 
 void dataplane_app_pause(struct dataplane *d, const struct effect_pause *e)
 {
-	struct route_app *a = app_get(d, e->app);
+	struct route_app *a = dataplane_app_get(d, e->app);
 
 	a->pause_named = true;
 	set_paused(d, a, e->paused);
-}
-
-static void host_free(struct dataplane *d, struct route_host *h)
-{
-	(void)!route_remove(d->front, h->host, h->path);
-	map_del(&d->hosts, slice_str(h->key));
-	list_remove(&h->link);
-	if (h->fixed)
-		upstream_destroy(h->fixed);
-	if (h->app) {
-		h->app->hosts--;
-		app_settle(d, h->app);
-	}
-	free(h->targets);
-	pairs_fini(&h->policy);
-	free(h->host);
-	free(h->path);
-	free(h->key);
-	free(h);
 }
 
 void dataplane_destroy(struct dataplane *d)
@@ -186,7 +119,7 @@ void dataplane_destroy(struct dataplane *d)
 	if (!d)
 		return;
 	LIST_FOR_EACH_SAFE(h, &d->host_list, struct route_host, link)
-		host_free(d, h);
+		dataplane_host_free(d, h);
 	while ((a = map_next(&d->apps, &at))) {
 		LIST_FOR_EACH_SAFE(p, &a->endpoints, struct place, link)
 			place_free(p);
@@ -253,7 +186,7 @@ static void place_drain(struct place *p, uint32_t requests_ms, uint32_t tunnels_
 
 void dataplane_route_in(struct dataplane *d, const struct effect_route *r)
 {
-	struct route_app *a = app_get(d, r->endpoint.app);
+	struct route_app *a = dataplane_app_get(d, r->endpoint.app);
 	struct place *p = route_find(d, r);
 	char *identity;
 	struct addr at;
@@ -266,7 +199,7 @@ void dataplane_route_in(struct dataplane *d, const struct effect_route *r)
 	}
 	if (addr_make(&at, slice_str(r->endpoint.ip), r->endpoint.port, &err)) {
 		log_error("route in %s/%u: %s", a->name, r->endpoint.replica, err.text);
-		app_settle(d, a);
+		dataplane_app_settle(d, a);
 		return;
 	}
 	/* The same replica under another identity has restarted: what is still under way with the
@@ -445,7 +378,7 @@ static void on_drained(void *arg, struct endpoint *e, unsigned cut)
 	started_at = xstrdup(p->started_at);
 	ref = (struct endpoint_ref){ app, p->replica, container_id, started_at };
 	place_free(p);
-	app_settle(d, a);
+	dataplane_app_settle(d, a);
 	if (told)
 		d->config.reports->drained(d->config.arg, &ref);
 	free(container_id);
@@ -457,121 +390,6 @@ const struct front_reports dataplane_front_reports = {
 	.recovered = on_recovered,
 	.drained = on_drained,
 };
-
-/* ---- hosts ---- */
-
-static char *host_key(const char *host, const char *path)
-{
-	return xasprintf("%s%s", host, path);
-}
-
-static struct route_host *host_find(const struct dataplane *d, const char *host, const char *path)
-{
-	char *key = host_key(host, path);
-	struct route_host *h = map_get(&d->hosts, slice_str(key));
-
-	free(key);
-	return h;
-}
-
-static struct route_host *host_add(struct dataplane *d, const struct effect_host *e,
-				   struct route_app *app, struct upstream *fixed)
-{
-	struct route_host *h = xcalloc(1, sizeof(*h));
-	int rc;
-
-	h->host = xstrdup(e->host);
-	h->path = xstrdup(e->path);
-	h->key = host_key(e->host, e->path);
-	h->app = app;
-	h->fixed = fixed;
-	h->named = true;
-	if (app)
-		app->hosts++;
-	list_push_back(&d->host_list, &h->link);
-	map_put(&d->hosts, slice_str(h->key), h);
-	rc = route_add(d->front, h->host, h->path, app ? app->upstream : fixed);
-	if (rc)
-		log_error("route %s%s: %s", h->host, h->path, strerror(-rc));
-	return h;
-}
-
-void dataplane_host_set(struct dataplane *d, const struct effect_host *e)
-{
-	struct route_host *h = host_find(d, e->host, e->path);
-	struct route_app *a;
-
-	if (h && h->app && strcmp(h->app->name, e->app) == 0) {
-		h->named = true;
-		return;
-	}
-	a = app_get(d, e->app);
-	if (h)
-		host_free(d, h);
-	host_add(d, e, a, NULL);
-}
-
-static char *join_targets(const struct strs *targets)
-{
-	struct buf b;
-
-	buf_init(&b, 0);
-	for (size_t i = 0; i < targets->n; i++)
-		buf_printf(&b, "%s%s", i ? " " : "", targets->items[i]);
-	return buf_steal(&b);
-}
-
-static void lead_to(struct dataplane *d, struct upstream *u, const struct strs *texts)
-{
-	struct target *targets = xcalloc(texts->n ? texts->n : 1, sizeof(*targets));
-	struct err err;
-	size_t n = 0;
-
-	/* They were checked when they came. */
-	for (size_t i = 0; i < texts->n; i++) {
-		if (target_parse(&targets[n], slice_str(texts->items[i]), &err))
-			log_error("target of %s: %s", upstream_name(u), err.text);
-		else
-			n++;
-	}
-	upstream_set_targets(u, targets, n, d->config.request_drain_ms, d->config.tunnel_drain_ms);
-	free(targets);
-}
-
-void dataplane_host_static(struct dataplane *d, const struct effect_host *e)
-{
-	struct route_host *h = host_find(d, e->host, e->path);
-	char *targets = join_targets(&e->targets), *name;
-
-	if (h && !h->fixed) {
-		host_free(d, h);
-		h = NULL;
-	}
-	if (!h) {
-		name = host_key(e->host, e->path);
-		h = host_add(d, e, NULL, upstream_create(d->front, name, NULL));
-		free(name);
-	}
-	h->named = true;
-	/* The policy first: what is new begins with it. */
-	if (!pairs_eq(&h->policy, &e->policy))
-		set_policy(h->fixed, &h->policy, &e->policy, e->host, false, 0);
-	if (h->targets && strcmp(h->targets, targets) == 0) {
-		free(targets);
-		return;
-	}
-	lead_to(d, h->fixed, &e->targets);
-	free(h->targets);
-	h->targets = targets;
-}
-
-void dataplane_host_del(struct dataplane *d, const char *host, const char *path)
-{
-	struct route_host *h = host_find(d, host, path);
-
-	if (h)
-		host_free(d, h);
-}
 
 /* ---- starting over ---- */
 
@@ -615,7 +433,7 @@ void dataplane_resync_end(struct dataplane *d)
 					    d->config.tunnel_drain_ms);
 	LIST_FOR_EACH_SAFE(h, &d->host_list, struct route_host, link)
 		if (!h->named)
-			host_free(d, h);
+			dataplane_host_free(d, h);
 	end_pauses(d);
 }
 
@@ -626,13 +444,6 @@ struct upstream *dataplane_upstream(const struct dataplane *d, const char *app)
 	struct route_app *a = map_get(&d->apps, slice_str(app));
 
 	return a ? a->upstream : NULL;
-}
-
-struct upstream *dataplane_static(const struct dataplane *d, const char *host, const char *path)
-{
-	struct route_host *h = host_find(d, host, path);
-
-	return h ? h->fixed : NULL;
 }
 
 void dataplane_each_busy(const struct dataplane *d,

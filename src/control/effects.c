@@ -8,14 +8,13 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "base/text.h"
+#include "control/container.h"
 #include "control/control.h"
 #include "control/dataplane.h"
 #include "control/deployer.h"
 #include "control/images.h"
 #include "control/links.h"
 #include "control/registry.h"
-#include "control/variables.h"
 #include "proxy/policy.h"
 #include "proxy/probe.h"
 #include "reactor/deadline.h"
@@ -24,8 +23,6 @@
 #define PROBE_INTERVAL_MS 250
 #define PROBE_INTERVAL_MAX_MS 5000
 #define GATE_INTERVAL_MAX_MS 1000
-#define GATE_FALL 3
-#define HEALTH_COMMAND_INTERVAL_MS 2000
 #define SWEEP_MS 1000 /* images that nobody waits for any more are looked for */
 
 struct job {
@@ -54,58 +51,6 @@ struct effects {
 	struct images *images;
 	struct deadline sweep;	/* while images are on their way */
 };
-
-void container_started(uint64_t started_at_ms, char *out)
-{
-	if (started_at_ms)
-		text_time(started_at_ms, true, out);
-	else
-		out[0] = '\0';
-}
-
-static enum container_state state_from(const char *status)
-{
-	static const struct {
-		const char *word;
-		enum container_state state;
-	} words[] = {
-		{ "Created", CONTAINER_CREATED },	{ "Running", CONTAINER_RUNNING },
-		{ "Paused", CONTAINER_PAUSED },		{ "Exited", CONTAINER_EXITED },
-		{ "Stopped", CONTAINER_EXITED },	{ "Dead", CONTAINER_DEAD },
-		{ "Restarting", CONTAINER_RESTARTING },
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(words); i++)
-		if (strcmp(words[i].word, status) == 0)
-			return words[i].state;
-	return CONTAINER_DEAD;
-}
-
-static enum container_health health_from(const char *word)
-{
-	return !strcmp(word, "healthy")	    ? HEALTH_GOOD
-	       : !strcmp(word, "unhealthy") ? HEALTH_BAD
-	       : !strcmp(word, "starting")  ? HEALTH_STARTING
-					    : HEALTH_NONE;
-}
-
-void container_info_from(struct container_info *out, const struct wire_container *w, char *started)
-{
-	const char *spec = pairs_get(&w->labels, WIRE_LABEL_SPEC);
-
-	container_started(w->started_at_ms, started);
-	*out = (struct container_info){
-		.container_id = w->id,
-		.name = w->name,
-		.state = state_from(w->status),
-		.started_at = started,
-		.exit_code = w->exit_code,
-		.oom_killed = w->oom_killed,
-		.restart_count = w->restart_count,
-		.spec_hash = spec ? spec : "",
-		.health = health_from(w->health),
-	};
-}
 
 static void on_sweep(void *arg);
 
@@ -343,15 +288,8 @@ static void on_deployed(void *arg, const struct link_result *res, const struct w
 		job_end_plain(j, outcome_of(res), res->error);
 		return;
 	}
-	container_started(d->started_at_ms, started);
 	e.container_done.result = job_result(j, RPC_OK, NULL);
-	e.container_done.info = (struct container_info){
-		.container_id = d->container_id,
-		.name = d->container_name,
-		.state = state_from(d->status),
-		.started_at = started,
-		.spec_hash = "",
-	};
+	container_info_deployed(&e.container_done.info, d, started);
 	job_end(j, &e);
 }
 
@@ -404,105 +342,14 @@ static void on_log_done(void *arg, const struct link_result *res)
 	job_end(j, &e);
 }
 
-/* Volumes are the app's own in the whole engine: "<cluster>-<app>.<name>". */
-static void fill_mounts(struct wire_deploy *d, const struct effect_create *e)
-{
-	size_t prefix = strlen(e->name);
-
-	/* The container's name without its number. */
-	while (prefix && e->name[--prefix] != '-')
-		;
-	d->mounts = xcalloc(e->volumes.n + 1, sizeof(*d->mounts));
-	for (; d->nmounts < e->volumes.n; d->nmounts++) {
-		const struct pair *v = &e->volumes.items[d->nmounts];
-
-		d->mounts[d->nmounts] = (struct wire_mount){
-			.type = (char *)"volume",
-			.source = xasprintf("%.*s.%s", (int)prefix, e->name, v->key),
-			.target = (char *)v->value,
-		};
-	}
-}
-
-/* NULL-terminated, its words borrowed; the caller's to free(). */
-static char **words_of(const struct strs *s)
-{
-	char **words = xcalloc(s->n + 1, sizeof(*words));
-
-	for (size_t i = 0; i < s->n; i++)
-		words[i] = (char *)s->items[i];
-	return words;
-}
-
-static void fill_health(struct wire_deploy *d, const struct effect_create *e)
-{
-	struct upstream_policy policy;
-	struct err err;
-
-	if (!e->health_command.n)
-		return;
-	(void)!policy_parse(&policy, &e->policy, &err);
-	d->health.command = words_of(&e->health_command);
-	d->health.interval_ms = policy.health_interval_ms ? policy.health_interval_ms
-							  : HEALTH_COMMAND_INTERVAL_MS;
-	d->health.retries = policy.health_fall ? policy.health_fall : GATE_FALL;
-	d->health.start_ms = e->health_start_ms;
-	policy_fini(&policy);
-}
-
-/* What the container gets: with the secrets, in clear. The job ends when one cannot be opened. */
-static int open_env(struct job *j, const struct effect_create *e, struct pairs *env)
-{
-	struct err err;
-
-	pairs_copy(env, &e->env);
-	if (variables_open(j->fx->control, &e->secrets, env, &err) == 0)
-		return 0;
-	variables_wipe(env);
-	buf_append_str(&j->text, err.text);
-	job_end_late(j, RPC_ERROR, j->text.data);
-	return -EKEYREJECTED;
-}
-
 static void run_create(struct job *j, const struct effect_create *e)
 {
-	struct control *c = j->fx->control;
-	struct wire_port port = { .host_port = e->host_port, .container_port = e->container_port };
-	struct wire_deploy d = {
-		.image_name = (char *)(e->image_id && *e->image_id ? e->image_id : e->image),
-		.container_name = (char *)e->name,
-		.labels = e->labels,
-		.restart_policy = e->once ? WIRE_RESTART_NEVER : WIRE_RESTART_UNLESS_STOPPED,
-		.cpu_limit = e->cpu_millis / 1000.0,
-		.memory_limit_mb = (e->memory_bytes + (1u << 20) - 1) >> 20,
-		.gpus = e->cards,
-		.stop_timeout_s = e->stop_grace_s,
-		.spec_hash = (char *)e->spec_hash,
-		.command = NULL,
-	};
-	char **command = NULL;
+	struct err err;
 
-	if (open_env(j, e, &d.env))
+	if (container_begin(&j->op, j->fx->control, j->via, e, on_deployed, j, &err) == 0)
 		return;
-	fill_mounts(&d, e);
-	fill_health(&d, e);
-	if (e->static_ip) {
-		d.network_name = c->network_name;
-		d.static_ip = (char *)e->static_ip;
-	} else if (e->container_port && e->host_port) {
-		snprintf(port.host_ip, sizeof(port.host_ip), "%s", e->host_ip ? e->host_ip : "");
-		d.ports = &port;
-		d.nports = 1;
-	}
-	if (e->command.n)
-		d.command = command = words_of(&e->command);
-	j->op = j->via->ops->deploy(j->via, &d, on_deployed, j);
-	variables_wipe(&d.env);
-	free(command);
-	free(d.health.command);
-	for (size_t i = 0; i < d.nmounts; i++)
-		free(d.mounts[i].source);
-	free(d.mounts);
+	buf_append_str(&j->text, err.text);
+	job_end_late(j, RPC_ERROR, j->text.data);
 }
 
 /* ---- images ---- */

@@ -3,7 +3,6 @@
 #ifndef TEMPS_CONTROL_EFFECTS_H
 #define TEMPS_CONTROL_EFFECTS_H
 
-#include "agent/wire.h"
 #include "control/images.h"
 #include "sched/batch.h"
 
@@ -22,11 +21,5 @@ void effects_cancel_all(struct effects *fx);
 uint32_t effects_running(const struct effects *fx);
 /* Where the image is that operation <seq> waits for; false: none is on its way. */
 bool effects_image(const struct effects *fx, uint64_t seq, struct image_progress *out);
-
-/* A container as the domain wants it; <started> (32 bytes) is where its start time is written.
- * Borrows from <w>. */
-void container_info_from(struct container_info *out, const struct wire_container *w, char *started);
-/* What names a container's start everywhere in the domain: "" for one that never started. */
-void container_started(uint64_t started_at_ms, char *out);
 
 #endif

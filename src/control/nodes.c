@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "control/container.h"
 #include "control/control.h"
 #include "control/deployer.h"
-#include "control/effects.h"
 #include "control/local.h"
 #include "control/logs.h"
 #include "reactor/crypto.h"
