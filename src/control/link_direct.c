@@ -1,14 +1,12 @@
 /* link.h over the agent's HTTP API: one request an operation, envelopes and streams translated to
  * the link's callbacks. */
-#include "control/link_direct.h"
+#include "control/link_direct_inner.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "agent/log_store.h"
-#include "base/list.h"
 #include "base/text.h"
 #include "reactor/crypto.h"
 
@@ -19,41 +17,6 @@
 #define PULL_IDLE_MS 600000
 #define RESPONSE_MAX_BYTES (16u << 20)
 #define LINE_MAX_BYTES 65536
-
-struct direct {
-	struct link link;	/* first: what others hold */
-	struct direct_config config;
-	char *address, *authorization;
-	struct list ops;
-};
-
-enum kind { KIND_PLAIN, KIND_DEPLOY, KIND_INFO, KIND_LIST, KIND_KEPT, KIND_IMAGE, KIND_STREAM, KIND_PULL };
-
-struct link_op {
-	struct list link;
-	struct direct *direct;		/* not to be used once <ended> */
-	struct loop *loop;
-	struct rpc_call *call;
-	enum kind kind;
-	union {
-		link_done_fn *plain;
-		link_deploy_fn *deploy;
-		link_info_fn *info;
-		link_list_fn *list;
-		link_kept_fn *kept;
-		link_image_fn *image;
-	} done;
-	struct link_stream stream;	/* KIND_STREAM, KIND_PULL */
-	ssize_t (*upload)(void *arg, char *p, size_t n); /* of an image; else NULL */
-	char *tag_line, *bytes_line;	/* its header lines; the second may be NULL */
-	void *arg;
-	bool ended;			/* cancelled, or about to give its last callback */
-	int status;			/* of a stream's head */
-	struct buf text;		/* a stream's error body; a pull's unfinished line */
-	struct wire_pull last;		/* of a pull: its last line, once done */
-	struct loop_task refused;	/* the call could not be begun */
-	struct loop_reap reap;
-};
 
 static void op_free(void *arg)
 {
@@ -73,145 +36,6 @@ static void op_end(struct link_op *op)
 	list_remove(&op->link);
 	loop_task_cancel(&op->refused);
 	loop_defer(op->loop, &op->reap, op_free, op);
-}
-
-static void give_error(struct link_op *op, const struct link_result *res)
-{
-	switch (op->kind) {
-	case KIND_PLAIN:
-		op->done.plain(op->arg, res);
-		break;
-	case KIND_DEPLOY:
-		op->done.deploy(op->arg, res, NULL);
-		break;
-	case KIND_INFO:
-		op->done.info(op->arg, res, NULL);
-		break;
-	case KIND_LIST:
-		op->done.list(op->arg, res, NULL, 0);
-		break;
-	case KIND_KEPT:
-		op->done.kept(op->arg, res, NULL, 0);
-		break;
-	case KIND_IMAGE:
-		op->done.image(op->arg, res, NULL);
-		break;
-	case KIND_STREAM:
-	case KIND_PULL:
-		op->stream.done(op->arg, res);
-		break;
-	}
-}
-
-static void give_deployed(struct link_op *op, const struct json *data, struct link_result *res,
-			  struct err *err)
-{
-	struct wire_deployed d;
-
-	if (wire_deployed_parse(&d, data, err))
-		*res = (struct link_result){ .rc = -EIO, .error = err->text, .maybe_done = true };
-	op->done.deploy(op->arg, res, res->rc ? NULL : &d);
-}
-
-static void give_info(struct link_op *op, const struct json *data, struct link_result *res,
-		      struct err *err)
-{
-	struct wire_container c = { 0 };
-
-	if (wire_container_parse(&c, data, err))
-		*res = (struct link_result){ .rc = -EIO, .error = err->text };
-	op->done.info(op->arg, res, res->rc ? NULL : &c);
-	wire_container_fini(&c);
-}
-
-static void give_list(struct link_op *op, const struct json *data, struct link_result *res,
-		      struct err *err)
-{
-	size_t n = json_len(data), parsed = 0;
-	struct wire_container *list = xcalloc(n + 1, sizeof(*list));
-
-	for (; parsed < n; parsed++) {
-		if (wire_container_parse(&list[parsed], json_at(data, parsed), err)) {
-			*res = (struct link_result){ .rc = -EIO, .error = err->text };
-			break;
-		}
-	}
-	op->done.list(op->arg, res, list, res->rc ? 0 : n);
-	for (size_t i = 0; i < parsed; i++)
-		wire_container_fini(&list[i]);
-	free(list);
-}
-
-static void give_kept(struct link_op *op, const struct json *data, struct link_result *res,
-		      struct err *err)
-{
-	size_t n = MIN(json_len(data), LOG_LIST_MAX);
-	struct wire_kept *list = xcalloc(n + 1, sizeof(*list));
-
-	for (size_t i = 0; i < n && !res->rc; i++)
-		if (wire_kept_parse(&list[i], json_at(data, i), err))
-			*res = (struct link_result){ .rc = -EIO, .error = err->text };
-	op->done.kept(op->arg, res, list, res->rc ? 0 : n);
-	free(list);
-}
-
-static void give_image(struct link_op *op, const struct json *data, struct link_result *res,
-		       struct err *err)
-{
-	struct link_image image = { 0 };
-	struct wire_image w;
-
-	/* An import is answered with the id alone, which nobody reads: the node is asked for the image then. */
-	if (op->upload)
-		w = (struct wire_image){ 0 };
-	else if (wire_image_parse(&w, data, err))
-		*res = (struct link_result){ .rc = -EIO, .error = err->text };
-	image = (struct link_image){ w.id, w.architecture, w.bytes, w.from_registry };
-	op->done.image(op->arg, res, res->rc ? NULL : &image);
-}
-
-static void give_data(struct link_op *op, const struct json *data)
-{
-	struct link_result ok = { 0 };
-	struct err err;
-
-	switch (op->kind) {
-	case KIND_DEPLOY:
-		give_deployed(op, data, &ok, &err);
-		break;
-	case KIND_INFO:
-		give_info(op, data, &ok, &err);
-		break;
-	case KIND_LIST:
-		give_list(op, data, &ok, &err);
-		break;
-	case KIND_KEPT:
-		give_kept(op, data, &ok, &err);
-		break;
-	case KIND_IMAGE:
-		give_image(op, data, &ok, &err);
-		break;
-	default:
-		op->done.plain(op->arg, &ok);
-		break;
-	}
-}
-
-/* The agent's own words for a status that is not 2xx. */
-static struct link_result refusal(int status, struct slice body, struct err *err)
-{
-	struct json *doc = NULL;
-	const struct json *data;
-
-	if (status == 401) {
-		err_say(err, -ECOMM, "the agent does not accept the node's token");
-		return (struct link_result){ .rc = -ECOMM, .error = err->text };
-	}
-	if (wire_envelope_parse(&doc, &data, body, err) != -EREMOTEIO)
-		err_say(err, -EIO, "the agent answered %d", status);
-	json_free(doc);
-	return (struct link_result){ .rc = status >= 300 ? wire_rc((unsigned)status) : -EIO,
-				     .error = err->text };
 }
 
 static struct link_result transport_failure(const struct rpc_result *res)
@@ -243,14 +67,14 @@ static void on_reply(void *arg, const struct rpc_result *res)
 	op_end(op);
 	if (res->rc) {
 		failed = transport_failure(res);
-		give_error(op, &failed);
+		direct_give_error(op, &failed);
 		return;
 	}
 	if (res->status == 200 && !wire_envelope_parse(&doc, &data, res->body, &err)) {
-		give_data(op, data);
+		direct_give_data(op, data);
 	} else {
-		failed = refusal(res->status, res->body, &err);
-		give_error(op, &failed);
+		failed = direct_refusal(res->status, res->body, &err);
+		direct_give_error(op, &failed);
 	}
 	json_free(doc);
 }
@@ -341,7 +165,7 @@ static void on_stream_done(void *arg, const struct rpc_result *res)
 	if (res->rc)
 		result = transport_failure(res);
 	else if (res->status != 200)
-		result = refusal(res->status, buf_slice(&op->text), &err);
+		result = direct_refusal(res->status, buf_slice(&op->text), &err);
 	else if (op->kind == KIND_PULL && !op->last.done)
 		result = (struct link_result){ .rc = -ECOMM,
 					       .error = "the pull's answer ended early",
@@ -361,7 +185,7 @@ static void on_refused(void *arg)
 	struct link_result res = { .rc = -ECOMM, .error = "too many calls are running" };
 
 	op_end(op);
-	give_error(op, &res);
+	direct_give_error(op, &res);
 }
 
 static struct link_op *op_new(struct link *l, enum kind kind, void *arg)
