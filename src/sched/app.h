@@ -141,6 +141,7 @@ struct app {
 	struct list link; /* cluster_apps(), in order of creation */
 	struct list
 		unsettled_link; /* of apps that wait for nodes: to take what they lack, or to be relied on before a surplus goes */
+	uint32_t room_sweep;	  /* of the cluster, when it last looked whether there is room */
 	struct list touched_link; /* to be settled at the end of this step */
 	struct list dirty_link;	  /* to be written in this step */
 	struct list releases;	  /* by number */

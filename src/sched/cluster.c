@@ -58,6 +58,7 @@ static void init_lists(struct cluster *c)
 	c->pulse.kind = TIMER_PULSE;
 	c->beats_timer.kind = TIMER_BEATS;
 	c->brake.kind = TIMER_BRAKE;
+	c->room.kind = TIMER_ROOM;
 }
 
 /* The addresses of local's containers. */
@@ -140,6 +141,7 @@ void cluster_destroy(struct cluster *c)
 	timer_clear(&c->timers, &c->pulse);
 	timer_clear(&c->timers, &c->beats_timer);
 	timer_clear(&c->timers, &c->brake);
+	timer_clear(&c->timers, &c->room);
 	timers_fini(&c->timers);
 	free_maps(c);
 	json_free(c->meta_extra);
@@ -281,6 +283,7 @@ static void fire(struct cluster *c, struct timer *t)
 		}
 		break;
 	case TIMER_BRAKE: liveness_release_brake(c); break;
+	case TIMER_ROOM: liveness_look_again(c); break;
 	}
 }
 

@@ -9,6 +9,7 @@
 
 #define PULSE_MS 1000u
 #define STRIKE_WINDOW_MS 10000u /* two signs within it make a node suspect */
+#define ROOM_APPS 16u /* that look for room in one step: each goes through all nodes */
 #define BRAKE_WINDOW_MS 60000u
 #define BRAKE_NODES 3u /* that many, and over a third of the cluster */
 
@@ -69,12 +70,28 @@ void liveness_start(struct cluster *c)
 	}
 }
 
-void liveness_room(struct cluster *c)
+void liveness_look_again(struct cluster *c)
 {
-	LIST_FOR_EACH_SAFE(a, &c->unsettled, struct app, unsettled_link) {
+	for (unsigned i = 0; !list_empty(&c->unsettled); i++) {
+		struct app *a = LIST_FIRST(&c->unsettled, struct app, unsettled_link);
+
+		/* Those that still wait are behind all others. */
+		if (a->room_sweep == c->room_sweep)
+			return;
+		if (i == ROOM_APPS) {
+			timer_set(&c->timers, &c->room, c->now.mono_ms + 1);
+			return;
+		}
+		a->room_sweep = c->room_sweep;
 		list_remove(&a->unsettled_link);
 		cluster_touch(c, a);
 	}
+}
+
+void liveness_room(struct cluster *c)
+{
+	c->room_sweep++;
+	liveness_look_again(c);
 }
 
 /* ---- the way to the agent ---- */

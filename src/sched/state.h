@@ -27,6 +27,7 @@ enum timer_kind {
 	TIMER_PULSE, /* every second while there are workers: tells a late turn */
 	TIMER_BEATS,
 	TIMER_BRAKE,
+	TIMER_ROOM, /* the next of the apps that wait for nodes */
 };
 
 /* Which result a replica waits for. */
@@ -70,7 +71,8 @@ struct cluster {
 	struct json *meta_extra;
 
 	struct timers timers;
-	struct timer pulse, beats_timer, brake;
+	struct timer pulse, beats_timer, brake, room;
+	uint32_t room_sweep; /* how often there was more room: which of the unsettled have looked since */
 	uint64_t last_step_ms;
 	uint64_t late_ms;     /* what late turns took from the liveness clock */
 	struct list offlines; /* nodes, by the instant they went offline */
@@ -156,8 +158,10 @@ void liveness_upstream(struct cluster *c, const struct event_upstream_failed *e)
 void liveness_answered(struct cluster *c, struct node *n);
 void liveness_expired(struct cluster *c, struct node *n);
 void liveness_pulse(struct cluster *c);
-/* Some node can take more than before: apps that are short try again. */
+/* Some node can take more than before: apps that are short try again, a few in a step. */
 void liveness_room(struct cluster *c);
+/* The next few. */
+void liveness_look_again(struct cluster *c);
 void liveness_release_brake(struct cluster *c);
 /* The same as a person's command. */
 void liveness_override_brake(struct cluster *c, const struct event_command *e);

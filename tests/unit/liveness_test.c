@@ -313,6 +313,31 @@ static void test_a_returned_copy_stays_when_short(void **state)
 	CHECK_INT("routed", app_routed(cluster_app(rig.c, "third")), 2);
 }
 
+/* Each that waits looks at all nodes: a few do in one step, and all of them in the end. */
+static void test_many_wait_for_a_node(void **state)
+{
+	enum { WAITING = 100 };
+	const char *only = "spare";
+	int64_t spare = rig_join(&rig, only, "eu");
+	struct app_spec spec = rig_spec(1);
+	uint32_t placed;
+	char name[16];
+
+	(void)state;
+	spec.nodes = (struct strs){ &only, 1 };
+	for (int i = 0; i < WAITING; i++) {
+		snprintf(name, sizeof(name), "waiting-%d", i);
+		rig_deploy(&rig, name, &spec);
+	}
+	rig_do(&rig, (struct cluster_event){ .type = EVENT_AGENT_LOST, .agent = { spare, "gone" } });
+	rig_do(&rig, (struct cluster_event){ .type = EVENT_NODE_DELETE, .node_delete = { 1, spare, true } });
+	placed = rig.effects[EFFECT_CREATE];
+	rig_join(&rig, only, "eu");
+	assert_in_range(rig.effects[EFFECT_CREATE] - placed, 1, WAITING / 2);
+	rig_pass(&rig, 1000, true);
+	CHECK_INT("placed in the end", rig.effects[EFFECT_CREATE] - placed, WAITING);
+}
+
 /* So many of so many workers fall silent at once; local counts with the cluster. */
 static const struct {
 	const char *name;
@@ -509,6 +534,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_heartbeat_alone_restarts_nothing, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_returned_copy_stays_when_short, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_many_wait_for_a_node, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_brake_threshold, setup,
 						teardown),
