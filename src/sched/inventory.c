@@ -4,8 +4,11 @@
 
 #include "sched/state.h"
 
+#define QUARANTINE_TOLD 20u /* of a node's, one by one */
+
 static void quarantined_free(struct node *n, struct quarantined *q)
 {
+	map_del(&n->quarantine_by_id, slice_str(q->container_id));
 	list_remove(&q->link);
 	n->quarantine_n--;
 	free(q->container_id);
@@ -19,13 +22,9 @@ void inventory_forget(struct node *n)
 		quarantined_free(n, q);
 }
 
-static struct quarantined *find_quarantined(struct node *n, const char *container_id)
+static struct quarantined *find_quarantined(const struct node *n, const char *container_id)
 {
-	LIST_FOR_EACH(q, &n->quarantine, struct quarantined, link) {
-		if (strcmp(q->container_id, container_id) == 0)
-			return q;
-	}
-	return NULL;
+	return map_get(&n->quarantine_by_id, slice_str(container_id));
 }
 
 /* It is not there any more. */
@@ -35,6 +34,20 @@ static void ended(struct cluster *c, struct node *n, struct quarantined *q)
 		cluster_tell(c, "ContainerRemoved", n->name,
 			     "container %s on node %s, not known here, was removed", q->name, n->name);
 	quarantined_free(n, q);
+}
+
+/* One node must not fill the store of events. */
+static void tell_unknown(struct cluster *c, const struct node *n, const char *name)
+{
+	if (n->quarantine_n < QUARANTINE_TOLD)
+		cluster_tell(
+			c, "ContainerUnknown", n->name,
+			"container %s on node %s is managed but not known here: it is left alone, `temps node gc` removes it",
+			name, n->name);
+	else if (n->quarantine_n == QUARANTINE_TOLD)
+		cluster_tell(c, "ContainerUnknown", n->name,
+			     "container %s on node %s and others are not known here: `temps node show` lists them",
+			     name, n->name);
 }
 
 /* No stored record explains it: left alone, and people are told once. */
@@ -47,17 +60,18 @@ static void quarantine(struct cluster *c, struct node *n, const struct container
 			ended(c, n, q);
 		return;
 	}
+	if (q)
+		q->mark = c->inventory_mark;
 	if (q || n->quarantine_n >= QUARANTINE_MAX)
 		return;
 	q = xcalloc(1, sizeof(*q));
+	q->mark = c->inventory_mark;
 	q->container_id = xstrdup(info->container_id);
 	q->name = xstrdup(info->name);
 	list_push_back(&n->quarantine, &q->link);
+	map_put(&n->quarantine_by_id, slice_str(q->container_id), q);
 	n->quarantine_n++;
-	cluster_tell(
-		c, "ContainerUnknown", n->name,
-		"container %s on node %s is managed but not known here: it is left alone, `temps node gc` removes it",
-		info->name, n->name);
+	tell_unknown(c, n, q->name);
 }
 
 /* Still there, or there again although its record retires it. */
@@ -126,14 +140,11 @@ void inventory_one(struct cluster *c, struct node *n, const struct container_inf
 		check_starting(c, r, info);
 }
 
-static void sweep_quarantine(struct cluster *c, struct node *n, const struct container_info *containers, size_t count)
+/* After a full inventory: what it did not name is gone. */
+static void sweep_quarantine(struct cluster *c, struct node *n)
 {
 	LIST_FOR_EACH_SAFE(q, &n->quarantine, struct quarantined, link) {
-		size_t i = 0;
-
-		while (i < count && strcmp(containers[i].container_id, q->container_id) != 0)
-			i++;
-		if (i == count)
+		if (q->mark != c->inventory_mark)
 			ended(c, n, q);
 	}
 }
@@ -228,7 +239,7 @@ void inventory_full(struct cluster *c, struct node *n, const struct container_in
 		if (r->mark != c->inventory_mark && r->state == REPLICA_READY)
 			replica_verify(c, r);
 	}
-	sweep_quarantine(c, n, containers, count);
+	sweep_quarantine(c, n);
 }
 
 void inventory_doubt(struct cluster *c, struct node *n, const char *reason)

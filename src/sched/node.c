@@ -81,6 +81,7 @@ struct node *node_create(struct cluster *c, int64_t id, const char *name)
 	snprintf(n->name, sizeof(n->name), "%s", name);
 	list_init(&n->replicas);
 	list_init(&n->quarantine);
+	map_init(&n->quarantine_by_id, &c->config.hash_key);
 	list_init(&n->dirty_link);
 	list_init(&n->beat_link);
 	list_init(&n->offline_link);
@@ -114,6 +115,7 @@ void node_destroy(struct cluster *c, struct node *n)
 	node_hide(c, n);
 	timer_clear(&c->timers, &n->timer);
 	inventory_forget(n);
+	map_fini(&n->quarantine_by_id);
 	list_remove(&n->link);
 	list_remove(&n->dirty_link);
 	list_remove(&n->beat_link);

@@ -3,6 +3,7 @@
 #ifndef TEMPS_SCHED_NODE_H
 #define TEMPS_SCHED_NODE_H
 
+#include "base/hash.h"
 #include "base/list.h"
 #include "sched/event.h"
 #include "sched/promise.h"
@@ -23,6 +24,7 @@ struct quarantined {
 	struct list link; /* of its node */
 	char *container_id, *name;
 	uint64_t seq; /* of the call that ends it; 0: none is under way */
+	uint32_t mark; /* inventory sweep */
 };
 
 struct node {
@@ -32,6 +34,7 @@ struct node {
 	struct list offline_link; /* of the cluster, by offline_since_ms */
 	struct list replicas;	  /* struct replica.node_link, in order of placement */
 	struct list quarantine;	  /* struct quarantined */
+	struct map quarantine_by_id;
 	uint32_t replicas_n, quarantine_n;
 
 	/* stored */
