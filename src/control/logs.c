@@ -12,20 +12,13 @@
 #include "control/deployer.h"
 #include "control/links.h"
 #include "control/log_merge.h"
+#include "control/log_wish.h"
 #include "reactor/deadline.h"
 
 #define OUT_HIGH_BYTES 65536
-#define TAIL_DEFAULT 100
 #define PATIENCE_MS 5000 /* for a source without a line, so that those of others keep their order */
 #define FOLLOW_PATIENCE_MS 250
 #define REFRESH_MS 1000 /* followed: new containers are looked for */
-
-struct wish {
-	struct link_logs opt;
-	char since[32]; /* of opt.since_ms, as lines have it; "" */
-	char grep[256], replica[256], node[256];
-	uint32_t release; /* 0: any */
-};
 
 struct source {
 	struct log_feed feed; /* first: what the merge knows */
@@ -56,7 +49,7 @@ struct stream_out {
 	struct logs *logs;
 	struct api_request *r;
 	char app[APP_NAME_MAX + 1];
-	struct wish wish;
+	struct log_wish wish;
 	struct list sources; /* struct log_feed */
 	struct list asks;
 	uint32_t sources_n;
@@ -127,7 +120,7 @@ static void on_closed(void *state)
 
 static void put_line(struct stream_out *o, const struct log_line *line)
 {
-	const struct wish *w = &o->wish;
+	const struct log_wish *w = &o->wish;
 
 	struct source *s = source_of(line->feed);
 
@@ -346,7 +339,7 @@ static struct link_logs stamped(const struct link_logs *opt)
 	return all;
 }
 
-static bool names_replica(const struct wish *w, const char *name, uint32_t n)
+static bool names_replica(const struct log_wish *w, const char *name, uint32_t n)
 {
 	char number[16];
 
@@ -354,7 +347,7 @@ static bool names_replica(const struct wish *w, const char *name, uint32_t n)
 	return !w->replica[0] || !strcmp(w->replica, number) || !strcmp(w->replica, name);
 }
 
-static bool wanted(const struct wish *w, const struct replica *rep)
+static bool wanted(const struct log_wish *w, const struct replica *rep)
 {
 	return *rep->container_id && rep->state != REPLICA_GONE &&
 	       names_replica(w, rep->name, rep->n) &&
@@ -411,7 +404,7 @@ static void on_kept(void *arg, const struct link_result *res, const struct wire_
 {
 	struct ask *a = arg;
 	struct stream_out *o = a->out;
-	const struct wish *w = &o->wish;
+	const struct log_wish *w = &o->wish;
 	char note[300];
 
 	a->op = NULL;
@@ -495,88 +488,10 @@ void logs_drop_node(struct logs *l, int64_t node_id)
 	}
 }
 
-/* ---- the query ---- */
-
-static bool is_true(struct api_request *r, const char *name)
-{
-	char text[16];
-
-	if (api_query(r, name, text, sizeof(text)))
-		return false;
-	return !strcmp(text, "true") || !strcmp(text, "1") || !*text;
-}
-
-static int bad_query(struct api_request *r, const char *text)
-{
-	reply_problem(r, 400, "Invalid Query", text);
-	return -EINVAL;
-}
-
-/* -EINVAL has been answered. */
-static int want_since(struct api_request *r, struct wish *w)
-{
-	uint64_t ms;
-	char text[64];
-
-	if (api_query(r, "since", text, sizeof(text)))
-		return 0;
-	if (!text_parse_duration(slice_str(text), &ms))
-		w->opt.since_ms = loop_wall_ms() - MIN(ms, loop_wall_ms() - 1);
-	else if (text_parse_time(slice_str(text), &w->opt.since_ms))
-		return bad_query(
-			r, "since: expected a time as 2026-03-04T12:00:00Z, or a duration as 10m");
-	text_time(w->opt.since_ms, true, w->since);
-	w->since[strlen(w->since) - 1] = '\0'; /* lines have more digits before the "Z" */
-	return 0;
-}
-
-static int want_texts(struct api_request *r, struct wish *w)
-{
-	static const char *const names[] = { "grep", "replica", "node" };
-	char *const to[] = { w->grep, w->replica, w->node };
-	const size_t sizes[] = { sizeof(w->grep), sizeof(w->replica), sizeof(w->node) };
-	uint64_t n;
-	char text[64];
-
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		int rc = api_query(r, names[i], to[i], sizes[i]);
-
-		if (rc && rc != -ENOENT)
-			return bad_query(r, "grep, replica, node: too long, or badly encoded");
-	}
-	if (!api_query(r, "release", text, sizeof(text))) {
-		if (slice_u64(slice_str(text), &n) || !n || n > UINT32_MAX)
-			return bad_query(r, "release: expected its number");
-		w->release = (uint32_t)n;
-	}
-	return 0;
-}
-
-static int wishes(struct api_request *r, struct wish *w)
-{
-	uint64_t tail;
-	char text[64];
-
-	w->opt.follow = is_true(r, "follow");
-	w->opt.timestamps = is_true(r, "timestamps");
-	if (want_since(r, w) || want_texts(r, w))
-		return -EINVAL;
-	w->opt.tail = w->grep[0] ? UINT32_MAX : TAIL_DEFAULT;
-	if (!api_query(r, "tail", text, sizeof(text))) {
-		if (strcmp(text, "all") == 0)
-			w->opt.tail = UINT32_MAX;
-		else if (slice_u64(slice_str(text), &tail) || tail >= UINT32_MAX)
-			return bad_query(r, "tail: expected a number of lines, or all");
-		else
-			w->opt.tail = (uint32_t)tail;
-	}
-	return 0;
-}
-
 /* ---- the stream ---- */
 
 static struct stream_out *stream_new(struct logs *l, struct api_request *r, const struct app *a,
-				     const struct wish *w)
+				     const struct log_wish *w)
 {
 	struct stream_out *o = xcalloc(1, sizeof(*o));
 
@@ -599,7 +514,7 @@ static struct stream_out *stream_new(struct logs *l, struct api_request *r, cons
 
 static void open_sources(struct stream_out *o, const struct app *a)
 {
-	const struct wish *w = &o->wish;
+	const struct log_wish *w = &o->wish;
 	struct link_logs opt = stamped(&w->opt);
 
 	LIST_FOR_EACH(rep, &a->replicas, struct replica, link)
@@ -614,10 +529,10 @@ static void open_sources(struct stream_out *o, const struct app *a)
 void logs_answer(struct logs *l, struct api_request *r, const struct app *a)
 {
 	const struct cluster *cluster = deployer_cluster(l->control->deployer);
-	struct wish w = { 0 };
+	struct log_wish w = { 0 };
 	struct stream_out *o;
 
-	if (wishes(r, &w))
+	if (log_wish_parse(&w, r))
 		return;
 	if (w.node[0] && !cluster_node_named(cluster, w.node)) {
 		reply_problem(r, 404, "Node Not Found",
