@@ -142,6 +142,8 @@ char *cli_escape(const char *s);
 
 /* "/api/apps/<app><tail>", the caller's to free(). */
 char *cli_app_path(const char *app, const char *tail);
+/* POST of <body> to that path, and its answer printed. An exit code. */
+int cli_app_post(struct cli *c, const char *app, const char *tail, const char *body);
 /* Until the release is active (said on standard output), or has ended otherwise (said why). */
 int cli_follow(struct cli *c, const char *app, int64_t release);
 /* One line for what goes on, redrawn on a terminal, printed when it changes elsewhere. */
@@ -175,6 +177,8 @@ void cli_print_list(struct cli *c, const struct json *doc, const char *member, c
 		    void (*row)(struct table *t, const struct json *item));
 /* The document as the API gave it, for --json. */
 int cli_print_json(const struct json *j);
+/* With --json the document, else its message. */
+void cli_print_answer(const struct cli *c, const struct json *doc);
 /* Members of an item, as cells. */
 void table_str(struct table *t, const struct json *item, const char *name);
 void table_int(struct table *t, const struct json *item, const char *name);

@@ -20,15 +20,6 @@ static char *node_path(const char *node, const char *tail)
 	return path;
 }
 
-/* The answer as it came, or its message. */
-static void print_answer(const struct cli *c, const struct json *doc)
-{
-	if (c->globals.json)
-		cli_print_json(doc);
-	else
-		puts(json_cstr(json_get(doc, "message"), "done"));
-}
-
 /* ---- drain ---- */
 
 static void print_progress(const struct json *doc, char *last, size_t size)
@@ -75,7 +66,7 @@ static int wait_drained(struct cli *c, const char *node, uint64_t limit_ms)
 		}
 		status = json_cstr(json_get(doc, "status"), "");
 		if (json_bool(json_get(doc, "drain_complete"), false)) {
-			print_answer(c, doc);
+			cli_print_answer(c, doc);
 			code = EXIT_DONE;
 		} else if (strcmp(status, "draining") != 0) {
 			code = cli_fail("node %s is %s: the drain was ended", node, status);
@@ -119,7 +110,7 @@ static int node_drain(struct cli *c, int argc, char **argv)
 	if (code != EXIT_DONE && !(wait && status == 409))
 		return cli_fail("%s", err.text);
 	if (!wait)
-		print_answer(c, doc);
+		cli_print_answer(c, doc);
 	json_free(doc);
 	return wait ? wait_drained(c, argv[0], limit_ms) : EXIT_DONE;
 }
@@ -135,7 +126,7 @@ static int node_undrain(struct cli *c, int argc, char **argv)
 	path = node_path(argv[0], "/drain");
 	code = cli_call(c, "DELETE", path, NULL, &doc);
 	if (code == EXIT_DONE)
-		print_answer(c, doc);
+		cli_print_answer(c, doc);
 	json_free(doc);
 	free(path);
 	return code;
@@ -217,7 +208,7 @@ static int node_gc(struct cli *c, int argc, char **argv)
 	code = cli_call(c, "GET", path, NULL, &doc);
 	list = json_get(doc, "containers");
 	if (code == EXIT_DONE && !json_len(list)) {
-		print_answer(c, doc);
+		cli_print_answer(c, doc);
 	} else if (code == EXIT_DONE) {
 		for (size_t i = 0; i < json_len(list); i++)
 			fprintf(stderr, "%.12s  %s\n", json_cstr(json_get(json_at(list, i), "container_id"), ""),
@@ -243,7 +234,7 @@ static int node_failover(struct cli *c, int argc, char **argv)
 		return code;
 	code = cli_call(c, "POST", "/api/internal/nodes/failover", NULL, &doc);
 	if (code == EXIT_DONE)
-		print_answer(c, doc);
+		cli_print_answer(c, doc);
 	json_free(doc);
 	return code;
 }
@@ -273,7 +264,7 @@ static int make_moves(struct cli *c, const struct json *moves)
 	json_obj_end(&o);
 	code = cli_call(c, "POST", "/api/rebalance", body.data, &doc);
 	if (code == EXIT_DONE)
-		print_answer(c, doc);
+		cli_print_answer(c, doc);
 	json_free(doc);
 	buf_fini(&body);
 	return code;

@@ -1,30 +1,12 @@
 /* temps pause | resume | lock | unlock: an app's requests held, its releases forbidden. */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "cli/cli.h"
 #include "cli/commands.h"
-
-static int tell(struct cli *c, const char *app, const char *what, const char *body)
-{
-	char *path = cli_app_path(app, what);
-	struct json *doc = NULL;
-	int code = cli_call(c, "POST", path, body, &doc);
-
-	if (code == EXIT_DONE && c->globals.json)
-		cli_print_json(doc);
-	else if (code == EXIT_DONE)
-		printf("%s\n", json_cstr(json_get(doc, "message"), "done"));
-	json_free(doc);
-	free(path);
-	return code;
-}
 
 static int tell_bare(struct cli *c, int argc, char **argv, const char *what)
 {
 	int code = cli_parse(c, argc, argv, NULL, 1, 1);
 
-	return code >= 0 ? code : tell(c, argv[0], what, "{}");
+	return code >= 0 ? code : cli_app_post(c, argv[0], what, "{}");
 }
 
 static int do_pause(struct cli *c, int argc, char **argv)
@@ -62,7 +44,7 @@ static int lock(struct cli *c, int argc, char **argv)
 	json_obj(&o, NULL);
 	json_put_str(&o, "reason", reason);
 	json_obj_end(&o);
-	code = tell(c, argv[0], "/lock", body.data);
+	code = cli_app_post(c, argv[0], "/lock", body.data);
 	buf_fini(&body);
 	return code;
 }

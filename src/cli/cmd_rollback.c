@@ -71,21 +71,9 @@ static int promote(struct cli *c, int argc, char **argv)
 
 static int end_rollout(struct cli *c, int argc, char **argv)
 {
-	struct json *doc = NULL;
-	char *path;
 	int code = cli_parse(c, argc, argv, NULL, 1, 1);
 
-	if (code >= 0)
-		return code;
-	path = cli_app_path(argv[0], "/abort");
-	code = cli_call(c, "POST", path, "{}", &doc);
-	if (code == EXIT_DONE && c->globals.json)
-		cli_print_json(doc);
-	else if (code == EXIT_DONE)
-		printf("%s\n", json_cstr(json_get(doc, "message"), "done"));
-	json_free(doc);
-	free(path);
-	return code;
+	return code >= 0 ? code : cli_app_post(c, argv[0], "/abort", "{}");
 }
 
 const struct command command_promote = { "promote", "APP [--no-wait]", "Let an app's canary take over", promote };

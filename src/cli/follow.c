@@ -19,6 +19,19 @@ char *cli_app_path(const char *app, const char *tail)
 	return path;
 }
 
+int cli_app_post(struct cli *c, const char *app, const char *tail, const char *body)
+{
+	char *path = cli_app_path(app, tail);
+	struct json *doc = NULL;
+	int code = cli_call(c, "POST", path, body, &doc);
+
+	if (code == EXIT_DONE)
+		cli_print_answer(c, doc);
+	json_free(doc);
+	free(path);
+	return code;
+}
+
 /* What is longer than a line cannot be drawn over. */
 static int screen_columns(void)
 {

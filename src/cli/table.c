@@ -142,6 +142,14 @@ int cli_print_json(const struct json *j)
 	return EXIT_DONE;
 }
 
+void cli_print_answer(const struct cli *c, const struct json *doc)
+{
+	if (c->globals.json)
+		cli_print_json(doc);
+	else
+		puts(json_cstr(json_get(doc, "message"), "done"));
+}
+
 void cli_print_list(struct cli *c, const struct json *doc, const char *member, const char *const *columns,
 		    void (*row)(struct table *t, const struct json *item))
 {
