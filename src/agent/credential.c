@@ -62,11 +62,13 @@ static int adopt(struct credential *c, struct err *err)
 	return 0;
 }
 
+static void renew(struct credential *c);
+
 static void look(struct credential *c)
 {
 	if (!c->cert || credential_due_ms(tls_cert_not_before(c->cert),
 					  tls_cert_not_after(c->cert)) <= loop_wall_ms())
-		credential_renew(c);
+		renew(c);
 	else
 		deadline_set(&c->timer, LOOK_MS);
 }
@@ -123,7 +125,7 @@ static int make_request(struct credential *c, struct buf *body, struct err *err)
 	return rc;
 }
 
-void credential_renew(struct credential *c)
+static void renew(struct credential *c)
 {
 	static const struct rpc_ops ops = { .done = on_answer };
 	struct err err = { 0 };

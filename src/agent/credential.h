@@ -14,8 +14,6 @@ struct credential *credential_create(struct loop *l, struct plane *p, struct set
 void credential_destroy(struct credential *c);
 /* NULL while there is none. Valid until the next <changed>. */
 const struct tls_cert *credential_cert(const struct credential *c);
-/* Asks for a new one now: the node's address changed. */
-void credential_renew(struct credential *c);
 /* When a certificate of this validity is to be replaced: after two thirds of it. Pure. */
 uint64_t credential_due_ms(uint64_t not_before_ms, uint64_t not_after_ms);
 

@@ -37,7 +37,7 @@ bool range_ip(const struct addr *a, uint8_t ip[RANGE_IP_BYTES])
 	return true;
 }
 
-int range_parse(struct range *out, struct slice text)
+static int range_parse(struct range *out, struct slice text)
 {
 	struct slice rest, ip = slice_split(text, '/', &rest);
 	uint64_t bits;

@@ -17,8 +17,6 @@ struct ranges {
 	size_t n;
 };
 
-/* -EINVAL: not a range. */
-int range_parse(struct range *out, struct slice text) MUST_CHECK;
 /* Appends. -EINVAL: not a range. */
 int ranges_add(struct ranges *r, struct slice text) MUST_CHECK;
 void ranges_fini(struct ranges *r);

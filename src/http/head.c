@@ -96,7 +96,8 @@ bool head_add_other(struct head *h, struct slice name, struct slice value)
 	return head_put(h, field_lookup(name), name, value);
 }
 
-bool head_name_reads_as(struct slice a, struct slice b)
+/* The same name for a program that gets them so. */
+static bool reads_as(struct slice a, struct slice b)
 {
 	for (size_t i = 0; a.n == b.n && i < a.n; i++)
 		if (head_fold(a.p[i]) != head_fold(b.p[i]))
@@ -112,7 +113,7 @@ void head_remove(struct head *h, struct slice name)
 	for (unsigned i = 0; i < h->nfields; i++) {
 		struct field f = h->fields[i];
 
-		if (head_name_reads_as(f.name, name))
+		if (reads_as(f.name, name))
 			continue;
 		h->fields[kept++] = f;
 		if (!h->first[f.id])

@@ -133,8 +133,6 @@ static inline char head_fold(char c)
 	return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c == '_' ? '-' : c;
 }
 
-/* The same name for a program that gets them so. */
-bool head_name_reads_as(struct slice a, struct slice b);
 /* Takes out every field whose name reads as that one; the others keep their order. */
 void head_remove(struct head *h, struct slice name);
 /* The first value of that field, or NULL. */

@@ -13,7 +13,7 @@
 #define BRAKE_WINDOW_MS 60000u
 #define BRAKE_NODES 3u /* that many, and over a third of the cluster */
 
-uint64_t liveness_clock(const struct cluster *c)
+static uint64_t liveness_clock(const struct cluster *c)
 {
 	return c->now.mono_ms - c->late_ms;
 }

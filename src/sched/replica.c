@@ -167,7 +167,7 @@ void replica_rest(struct cluster *c, struct replica *r)
 
 /* ---- probes and routing ---- */
 
-void replica_endpoint(struct batch *b, struct endpoint_at *e, const struct replica *r)
+static void replica_endpoint(struct batch *b, struct endpoint_at *e, const struct replica *r)
 {
 	e->app = batch_str(b, r->app->name);
 	e->replica = r->n;

@@ -165,7 +165,6 @@ void liveness_look_again(struct cluster *c);
 void liveness_release_brake(struct cluster *c);
 /* The same as a person's command. */
 void liveness_override_brake(struct cluster *c, const struct event_command *e);
-uint64_t liveness_clock(const struct cluster *c);
 
 /* token.c */
 int token_load(struct cluster *c, const char *kind, struct json **doc, struct err *err) MUST_CHECK;
@@ -265,7 +264,6 @@ void replica_expired(struct cluster *c, struct replica *r);
 void replica_drained(struct cluster *c, const struct event_drained *e);
 bool replica_is_live(const struct replica *r);	   /* PLACED to READY */
 bool replica_is_starting(const struct replica *r); /* PLACED to HEALTHY */
-void replica_endpoint(struct batch *b, struct endpoint_at *e, const struct replica *r);
 /* The call it waits for, if any, is forgotten; its result will be ignored. */
 void replica_forget_call(struct cluster *c, struct replica *r);
 /* Waits <ms> before the next try of what its state calls for. */
