@@ -1,7 +1,6 @@
 /* Translates between the domain's names and the proxy's objects. */
 #include "control/dataplane_inner.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 

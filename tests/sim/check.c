@@ -1,7 +1,6 @@
 /* What must always hold. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "sched/rollout.h"
 #include "sim.h"
