@@ -12,7 +12,7 @@ import tempfile
 
 BUGS = [
     ("a container is stopped while it is still routed", "replica.c",
-     "	route(c, r, EFFECT_ROUTE_OUT, r->reason);\n	replica_await(c, r, AWAIT_DRAIN, (uint64_t)c->config.drain_limit_ms + DRAIN_SLACK_MS);",
+     "	route(c, r, EFFECT_ROUTE_OUT, r->reason);\n	replica_await(c, r, AWAIT_DRAIN, drain_limit_ms(c, r) + DRAIN_SLACK_MS);",
      "	replica_await(c, r, AWAIT_DRAIN, 1);"),
     ("a result that is no longer awaited is taken", "result.c",
      "if (r->await != what || r->op_seq != seq)", "if (r->await != what && false)"),
@@ -27,10 +27,10 @@ BUGS = [
     ("a restarted container keeps its old endpoint", "replica.c",
      "	text_replace(&r->started_at, started_at);\n", ""),
     ("what the image's name meant is not stored", "result.c",
-     "			release_dirty(c, r->release);\n			cluster_touch(c, r->app);", "			cluster_touch(c, r->app);"),
+     "			release_dirty(c, r->release);\n		}\n		cluster_touch(c, r->app);", "		}\n		cluster_touch(c, r->app);"),
     ("a new release takes the hosts away", "host.c",
      "h->app == a && !wants(a->current, h->key) && !wants(a->rolling, h->key))", "h->app == a)"),
-    ("a number of a replica is used again", "rollout_place.c", "a->next_replica++", "a->next_replica"),
+    ("a number of a replica is used again", "rollout_place.c", "rel, n, a->next_replica++", "rel, n, a->next_replica"),
     ("a suspect node's endpoints stay in", "liveness.c",
      "			replica_suspect(c, r);", "			(void)r;"),
     ("a container that was asked for is forgotten over a crash", "replica_record.c",
