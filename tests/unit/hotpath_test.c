@@ -138,7 +138,10 @@ struct side {
  * the static table, and :authority in full. */
 #define H2_REQUEST "\0\0\x0e\1\5\0\0\0\0\x82\x87\x84\x01\x09" DOOR_HOST
 #define H2_STREAM_AT 5
-#define H2_BEGIN "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
+/* With a window for all the answers of a connection: nothing is acknowledged. */
+#define H2_BEGIN \
+	"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0" \
+	"\0\0\4\10\0\0\0\0\0\20\0\0\0"
 _Static_assert(sizeof(H2_REQUEST) - 1 == 9 + 14, "the frame's length");
 
 struct world {
