@@ -35,10 +35,14 @@ size_t log_feed_put(struct log_feed *f, const char *p, size_t n)
 /* A line that fills the buffer is cut; the last one may have no end. */
 static bool first_line(const struct log_feed *f, struct slice *line, size_t *used)
 {
-	struct slice rest = slice_of(f->text.data + f->at, f->text.len - f->at);
-	const char *end = rest.n ? memchr(rest.p, '\n', rest.n) : NULL;
+	struct slice rest;
+	const char *end;
 
-	if (!end && !(rest.n && (f->ended || f->text.len == LOG_FEED_MAX_BYTES)))
+	if (f->at == f->text.len)
+		return false;
+	rest = slice_of(f->text.data + f->at, f->text.len - f->at);
+	end = memchr(rest.p, '\n', rest.n);
+	if (!end && !f->ended && f->text.len < LOG_FEED_MAX_BYTES)
 		return false;
 	*line = slice_of(rest.p, end ? (size_t)(end - rest.p) : rest.n);
 	*used = line->n + (end != NULL);
