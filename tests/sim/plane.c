@@ -78,12 +78,19 @@ struct machine *plane_machine(struct sim *s, int64_t node_id)
 	return NULL;
 }
 
-void plane_heard(struct sim *s, struct machine *m)
+static void note_heard(struct sim *s, struct machine *m)
 {
 	m->heard_ms = s->now_ms;
 	m->stalled_ms = s->stalled_ms;
 	m->stood_ms = s->stood_ms;
 	m->stands = s->stands;
+}
+
+void plane_heard(struct sim *s, struct machine *m)
+{
+	/* Who was removed and does not know it yet is nobody: its name may be another node's by now. */
+	if (cluster_node(s->cluster, m->node_id))
+		note_heard(s, m);
 }
 
 void plane_link_later(struct sim *s, struct machine *m, uint64_t in_ms)
@@ -377,7 +384,7 @@ static void look_at(struct sim *s, const struct cluster_event *e, const struct b
 					 event_name(e->type));
 			reply = f->reply.reply;
 			if (e->type == EVENT_REGISTER && f->reply.kind == REPLY_CREATED)
-				plane_heard(s, &s->machines[s->asked[reply % 4096] - 1]);
+				note_heard(s, &s->machines[s->asked[reply % 4096] - 1]);
 			sim_log(s, "  reply: %s", f->reply.text);
 		} else {
 			sim_log(s, "  -> %s", effect_name(f->type));
@@ -492,7 +499,7 @@ void plane_restart(struct sim *s)
 	load_all(s);
 	check_loaded(s);
 	for (uint32_t i = 0; i < MACHINES; i++)
-		plane_heard(s, &s->machines[i]);
+		note_heard(s, &s->machines[i]);
 	plane_step(s, &start);
 	plane_step(s, &measured);
 	plane_link_later(s, &s->machines[0], 10);
