@@ -63,13 +63,16 @@ static bool is_there(const struct app *a, const struct app_spec *spec, const cha
 	return true;
 }
 
-static void stop_others(struct plan *p, const struct app *a)
+static void stop_others(struct plan *p, const struct app *a, const struct app_spec *spec)
 {
+	const char *when = spec_is_stop_first(spec) ? "before the new release starts"
+						    : "when the new release has taken over";
+
 	LIST_FOR_EACH(r, &a->replicas, struct replica, link) {
 		if (replica_is_live(r) && !r->hook)
 			stop(p, r,
 			     r->release == a->rolling ? "the new release takes its place at once"
-						      : "when the new release has taken over");
+						      : when);
 	}
 }
 
@@ -104,7 +107,7 @@ void plan_deploy(const struct cluster *c, const char *app, const struct app_spec
 		out->kind = REPLY_CONFLICT;
 	}
 	if (a && out->kind == REPLY_CREATED)
-		stop_others(out, a);
+		stop_others(out, a, spec);
 }
 
 void plan_more(const struct cluster *c, const struct release *rel, struct placement_ask *out)

@@ -230,6 +230,7 @@ static void test_in_its_place(void **state)
 	plan_deploy(rig.c, "hello", &spec, NULL, &p);
 	CHECK_INT("in its place", p.kind, REPLY_CREATED);
 	CHECK_STR("in its place", stops(&p), "1");
+	CHECK_STR("in its place", p.stops[0].why, "before the new release starts");
 	plan_fini(&p);
 	rig_deploy(&rig, "hello", &spec);
 	CHECK_INT("in its place", rig.reply.kind, REPLY_CREATED);
