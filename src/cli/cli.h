@@ -179,6 +179,9 @@ void cli_print_list(struct cli *c, const struct json *doc, const char *member, c
 int cli_print_json(const struct json *j);
 /* With --json the document, else its message. */
 void cli_print_answer(const struct cli *c, const struct json *doc);
+
+/* False when nobody reads standard output any more: what prints without end stops then. */
+bool cli_flush(void);
 /* Members of an item, as cells. */
 void table_str(struct table *t, const struct json *item, const char *name);
 void table_int(struct table *t, const struct json *item, const char *name);

@@ -128,35 +128,88 @@ static void print_standing(const char *app, const struct json *doc)
 	       (long long)json_int(json_get(r, "want"), 0), waits ? "; waits for " : "", waits ? waits : "");
 }
 
-static int ps(struct cli *c, int argc, char **argv)
+/* What one app says of itself first, unless it is for a program, and its replicas: <*out> is the caller's. */
+static int get_replicas(struct cli *c, const char *app, struct json **out)
+{
+	struct json *doc = NULL;
+	char *path = cli_app_path(app, "");
+	int code = c->globals.json ? EXIT_DONE : cli_call(c, "GET", path, NULL, &doc);
+
+	free(path);
+	if (code == EXIT_DONE && !c->globals.json)
+		print_standing(app, doc);
+	json_free(doc);
+	if (code != EXIT_DONE)
+		return code;
+	path = cli_app_path(app, "/replicas");
+	code = cli_call(c, "GET", path, NULL, out);
+	free(path);
+	return code;
+}
+
+static void print_replicas(struct cli *c, const struct json *doc)
 {
 	static const char *const columns[] = { "REPLICA", ">RELEASE", "NODE", "STATE", "ADDRESS", ">WEIGHT", ">RESTARTS", ">IN FLIGHT",
 					       "STARTED", "REASON", NULL };
-	struct json *doc = NULL, *app = NULL;
-	char *path;
-	int code = cli_parse(c, argc, argv, NULL, 1, 1);
 
-	if (code >= 0)
-		return code;
-	if (!c->globals.json) {
-		path = cli_app_path(argv[0], "");
-		code = cli_call(c, "GET", path, NULL, &app);
-		free(path);
-		if (code != EXIT_DONE)
-			return code;
-		print_standing(argv[0], app);
-		json_free(app);
-	}
-	path = cli_app_path(argv[0], "/replicas");
-	code = cli_call(c, "GET", path, NULL, &doc);
-	if (code == EXIT_DONE && c->globals.json) {
+	if (c->globals.json) {
 		cli_print_json(doc);
-	} else if (code == EXIT_DONE) {
+	} else {
 		cli_print_list(c, doc, "items", columns, replica_row);
 		print_last_words(json_get(doc, "items"));
 	}
+}
+
+static void add_replicas(struct json_out *o, const struct json *doc, int64_t *total)
+{
+	const struct json *items = json_get(doc, "items");
+
+	for (size_t i = 0; i < json_len(items); i++, ++*total)
+		json_put_json(o, NULL, json_at(items, i));
+}
+
+/* As one list. An app that is removed meanwhile ends it: what is left would not be all. */
+static int all_replicas(struct cli *c, struct json **out)
+{
+	struct json *apps = NULL;
+	struct json_out o;
+	struct buf b;
+	struct err err;
+	int64_t total = 0;
+	int code = cli_call(c, "GET", "/api/apps", NULL, &apps);
+
+	buf_init(&b, 0);
+	json_out_init(&o, &b);
+	json_obj(&o, NULL);
+	json_arr(&o, "items");
+	for (size_t i = 0; code == EXIT_DONE && i < json_len(json_get(apps, "items")); i++) {
+		struct json *doc = NULL;
+
+		code = get_replicas(c, json_cstr(json_get(json_at(json_get(apps, "items"), i), "name"), ""), &doc);
+		add_replicas(&o, doc, &total);
+		json_free(doc);
+	}
+	json_arr_end(&o);
+	json_put_int(&o, "total", total);
+	json_obj_end(&o);
+	if (code == EXIT_DONE && json_parse(out, buf_slice(&b), &err))
+		code = cli_fail("%s", err.text);
+	json_free(apps);
+	buf_fini(&b);
+	return code;
+}
+
+static int ps(struct cli *c, int argc, char **argv)
+{
+	struct json *doc = NULL;
+	int code = cli_parse(c, argc, argv, NULL, 0, 1);
+
+	if (code >= 0)
+		return code;
+	code = argv[0] ? get_replicas(c, argv[0], &doc) : all_replicas(c, &doc);
+	if (code == EXIT_DONE)
+		print_replicas(c, doc);
 	json_free(doc);
-	free(path);
 	return code;
 }
 
@@ -205,6 +258,6 @@ static int rm(struct cli *c, int argc, char **argv)
 }
 
 const struct command command_apps = { "apps", "[options]", "List the apps", apps };
-const struct command command_ps = { "ps", "APP", "List an app's replicas and where they run", ps };
+const struct command command_ps = { "ps", "[APP]", "List replicas and where they run", ps };
 const struct command command_releases = { "releases", "APP", "List an app's releases", releases };
 const struct command command_rm = { "rm", "APP [--yes]", "Remove an app", rm };

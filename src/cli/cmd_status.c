@@ -77,7 +77,7 @@ struct events_seen {
 	int64_t last_id;	/* 0: none yet */
 };
 
-static void print_event(struct events_seen *seen, const struct json *e)
+static bool print_event(struct events_seen *seen, const struct json *e)
 {
 	seen->last_id = json_int(json_get(e, "id"), seen->last_id);
 	if (seen->cli->globals.json)
@@ -85,7 +85,7 @@ static void print_event(struct events_seen *seen, const struct json *e)
 	else
 		printf("%s  %-20s %-20s %s\n", json_cstr(json_get(e, "time"), ""), json_cstr(json_get(e, "type"), ""),
 		       json_cstr(json_get(e, "subject"), ""), json_cstr(json_get(e, "text"), ""));
-	fflush(stdout);
+	return cli_flush();
 }
 
 /* A line of a server-sent event stream; "data:" lines carry one event each. */
@@ -93,15 +93,16 @@ static bool on_event_line(void *arg, struct slice text)
 {
 	struct json *e;
 	struct err err;
+	bool heard;
 
 	if (!slice_starts(text, SLICE("data:")))
 		return true;
 	text = slice_trim(slice_of(text.p + 5, text.n - 5));
 	if (json_parse(&e, text, &err))
 		return true;
-	print_event(arg, e);
+	heard = print_event(arg, e);
 	json_free(e);
-	return true;
+	return heard;
 }
 
 /* Until the control plane answers again. */
@@ -128,6 +129,8 @@ static int follow_events(struct cli *c, struct events_seen *seen, const char *fi
 
 		code = cli_stream(c, path, "text/event-stream", on_event_line, seen);
 		free(path);
+		if (!cli_flush())
+			return EXIT_FAILED;
 	} while (wait_for_plane(c));
 	return code == EXIT_DONE ? cli_fail("the control plane ended the stream and does not answer any more") : code;
 }
@@ -161,7 +164,7 @@ static int list_events(struct cli *c, struct events_seen *seen, const char *filt
 	if (code == EXIT_DONE && whole)
 		cli_print_json(doc);
 	for (size_t i = 0; code == EXIT_DONE && !whole && i < json_len(items); i++)
-		print_event(seen, json_at(items, i));
+		(void)!print_event(seen, json_at(items, i));
 	json_free(doc);
 	return code;
 }

@@ -396,6 +396,8 @@ static int print(struct top *t, uint32_t interval_ms, bool once)
 		}
 		if (once)
 			return EXIT_DONE;
+		if (!cli_flush())
+			return EXIT_FAILED;
 	}
 	return cli_fail("%s", t->err.text);
 }

@@ -130,6 +130,11 @@ void table_print(struct table *t, const struct cli *c)
 	table_write(t, stdout, width);
 }
 
+bool cli_flush(void)
+{
+	return !fflush(stdout) && !ferror(stdout);
+}
+
 int cli_print_json(const struct json *j)
 {
 	struct buf out;

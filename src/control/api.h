@@ -119,6 +119,7 @@ void api_app_releases(struct api_request *r);
 void api_app_release(struct api_request *r);
 void api_app_replicas(struct api_request *r);
 void api_app_logs(struct api_request *r);
+void api_no_app(struct api_request *r); /* 404, naming it */
 
 void api_routes_list(struct api_request *r);
 void api_routes_add(struct api_request *r);

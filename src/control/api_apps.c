@@ -81,6 +81,15 @@ void api_apps(struct api_request *r)
 	api_answer_send(&a, r, 200);
 }
 
+void api_no_app(struct api_request *r)
+{
+	char text[160];
+
+	snprintf(text, sizeof(text), "there is no app %.*s; `temps apps` lists them",
+		 (int)MIN(r->params[0].n, (size_t)APP_NAME_MAX), r->params[0].p);
+	reply_problem(r, 404, "App Not Found", text);
+}
+
 /* NULL after 404 was answered. */
 static const struct app *find_app(struct api_request *r)
 {
@@ -91,8 +100,7 @@ static const struct app *find_app(struct api_request *r)
 	if (!slice_copy(r->params[0], name, sizeof(name)))
 		a = cluster_app(deployer_cluster(c->deployer), name);
 	if (!a)
-		reply_problem(r, 404, "App Not Found",
-			      "no app has this name; `temps apps` lists them");
+		api_no_app(r);
 	return a;
 }
 

@@ -27,7 +27,7 @@ static void run(struct api_request *r, enum event_type type, struct event_app ap
 	struct command *cmd;
 
 	if (slice_copy(r->params[0], name, sizeof(name))) {
-		reply_problem(r, 404, "App Not Found", "no app has this name; `temps apps` lists them");
+		api_no_app(r);
 		return;
 	}
 	cmd = command_begin(r, on_done);

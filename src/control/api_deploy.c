@@ -492,7 +492,7 @@ static void plan(struct api_request *r, const char *name, const struct json *j)
 		err_say(&err, -EINVAL, "member \"scale\": goes alone; \"replicas\" is a deploy's");
 		api_invalid(r, &err);
 	} else if (!app) {
-		reply_problem(r, 404, "App Not Found", "no app has this name; `temps apps` lists them");
+		api_no_app(r);
 	} else {
 		explain_scale(r, app, (uint32_t)replicas);
 	}

@@ -115,16 +115,18 @@ const struct node *api_find_node(struct api_request *r)
 	const struct control *c = r->app;
 	const struct cluster *cluster = deployer_cluster(c->deployer);
 	const struct node *n = NULL;
-	char name[NODE_NAME_MAX + 1];
+	char name[NODE_NAME_MAX + 1], text[NODE_NAME_MAX + 64];
 	uint64_t id;
 
 	if (!slice_u64(r->params[0], &id) && id <= INT64_MAX)
 		n = cluster_node(cluster, (int64_t)id);
 	if (!n && !slice_copy(r->params[0], name, sizeof(name)))
 		n = cluster_node_named(cluster, name);
-	if (!n)
-		reply_problem(r, 404, "Node Not Found",
-			      "no node has this id or name; `temps node ls` lists them");
+	if (!n) {
+		snprintf(text, sizeof(text), "there is no node %.*s; `temps node ls` lists them",
+			 (int)MIN(r->params[0].n, (size_t)NODE_NAME_MAX), r->params[0].p);
+		reply_problem(r, 404, "Node Not Found", text);
+	}
 	return n;
 }
 

@@ -3,6 +3,7 @@
 #include "control/logs.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -531,12 +532,20 @@ void logs_answer(struct logs *l, struct api_request *r, const struct app *a)
 	const struct cluster *cluster = deployer_cluster(l->control->deployer);
 	struct log_wish w = { 0 };
 	struct stream_out *o;
+	char text[320];
 
 	if (log_wish_parse(&w, r))
 		return;
 	if (w.node[0] && !cluster_node_named(cluster, w.node)) {
-		reply_problem(r, 404, "Node Not Found",
-			      "no node has this name; `temps node ls` lists them");
+		snprintf(text, sizeof(text), "there is no node %s; `temps node ls` lists them", w.node);
+		reply_problem(r, 404, "Node Not Found", text);
+		return;
+	}
+	/* One that was forgotten may have lines still, one to come has none. */
+	if (w.release >= a->next_release) {
+		snprintf(text, sizeof(text), "app %s has no release %" PRIu32 "; `temps releases %s` lists them", a->name,
+			 w.release, a->name);
+		reply_problem(r, 404, "Release Not Found", text);
 		return;
 	}
 	if (l->streams_n >= LOGS_STREAMS_MAX) {

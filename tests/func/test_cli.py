@@ -65,10 +65,27 @@ def test_no_control_plane(tmp_path):
 
 
 @pytest.mark.parametrize("args", [["node", "ls"], ["apps"], ["token", "ls"], ["api-key", "ls"], ["route", "ls"], ["cert", "ls"],
-                                  ["registry", "ls"], ["events"], ["status"]])
+                                  ["registry", "ls"], ["events"], ["status"], ["ps"]])
 def test_listings_as_text_and_json(plain, args):
     assert plain.run(*args).returncode == 0
     json.loads(plain.run(*args, "--json").stdout)
+
+
+def test_unknown_names_are_named(plain):
+    for args in (["ps", "nobody"], ["explain", "nobody"], ["scale", "nobody", "2"], ["logs", "nobody"], ["node", "show", "nobody"]):
+        r = plain.run(*args, check=False)
+        assert r.returncode == 1 and f"there is no {'node' if args[0] == 'node' else 'app'} nobody" in r.stderr, r.stderr
+
+
+def test_what_prints_without_end_stops_when_nobody_reads(plain):
+    p = subprocess.Popen([str(TEMPS), "top", "--json", "--interval", "1s", "--data-dir", str(plain.data)], stdout=subprocess.PIPE)
+    try:
+        p.stdout.readline()
+        p.stdout.close()
+        assert p.wait(10) == 1
+    finally:
+        p.kill()
+        p.wait(10)
 
 
 def test_by_url_and_key(plain, tmp_path):

@@ -1,4 +1,5 @@
 """Logs: of all containers of an app in the order of their time, also when they are gone, and over deploys."""
+import json
 import subprocess
 
 from conftest import TEMPS, poll
@@ -33,6 +34,10 @@ def test_logs_outlive_their_containers(cluster):
     assert all("first" in text for _, text in logs("--grep", "first")) and len(logs("--grep", "first")) == 20
     assert len(logs("--release", "1", "--node", "worker-1", "--tail", "3")) == 3
 
+    lines = [json.loads(line) for line in c.run("logs", "hello", "--grep", "first", "--json").stdout.splitlines()]
+    assert len(lines) == 20 and {line["replica"] for line in lines} <= set(old)
+    assert all(line["text"] == "SAID ?first" and line["time"].startswith("20") for line in lines)
+
     stamps = [text.split(" ")[0] for _, text in logs("--since", "1h", "--tail", "1000", "--timestamps")]
     assert stamps == sorted(stamps) and stamps[0].startswith("20")
     both = [text for _, text in logs("--since", "1h", "--tail", "1000") if "SAID" in text]
@@ -45,7 +50,10 @@ def test_logs_outlive_their_containers(cluster):
     assert "worker-1 | (" in c.run("logs", "hello", "--release", "1").stdout
     w.start()
     poll("it is back", lambda: len(logs("--release", "1", "--grep", "first")) == 20)
-    assert c.run("logs", "hello", "--node", "nobody", check=False).returncode == 1
+    r = c.run("logs", "hello", "--node", "nobody", check=False)
+    assert r.returncode == 1 and "no node nobody" in r.stderr, r.stderr
+    r = c.run("logs", "hello", "--release", "3", check=False)
+    assert r.returncode == 1 and "no release 3" in r.stderr, r.stderr
 
 
 def test_followed_over_deploys_and_restarts(cluster, tmp_path):

@@ -21,6 +21,8 @@ def test_request_reaches_a_container_the_scheduler_put_on_a_worker(cluster):
     c.deploy("hello", replicas=4)
     assert collections.Counter(r["node"] for r in c.ready_replicas("hello")) == {"local": 2, "worker-1": 2}
 
+    assert c.json("ps")["items"] == c.replicas("hello")
+
     with c.session("hello.example.test") as s:
         seen = {s.get("https://hello.example.test/", timeout=10).text for _ in range(40)}
     assert len(seen) == 4, seen
