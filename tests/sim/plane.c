@@ -190,14 +190,17 @@ static void call_unreliably(struct sim *s, const struct effect *e, const struct 
 {
 	unsigned dice = s->quiet_world ? 1000 : (unsigned)sim_random(s, 1000);
 	struct message *m = NULL, *lost;
+	/* A command runs at most once as long as no call arrives when its container is removed already: its answer may be lost,
+	 * it may not be late. */
+	bool once = e->type == EFFECT_CREATE && e->create.once;
 
-	/* A command runs at most once as long as no call arrives when its container is removed already: half a minute and more
-	 * after whoever made it gave it up. */
-	if (e->type == EFFECT_CREATE && e->create.once && dice >= 20 && dice < 70)
+	if (once && dice >= 20 && dice < 70)
 		dice = 30 + dice % 20;
 	if (dice >= 20)
 		m = call(s, e, op, node_id,
-			 dice < 30 ? 11000 + sim_random(s, 60000) : travel_ms(s));
+			 once	     ? 1 + sim_random(s, 10)
+			 : dice < 30 ? 11000 + sim_random(s, 60000)
+				     : travel_ms(s));
 	if (m)
 		m->mute = dice < 50;
 	if (dice >= 50 && dice < 70)
