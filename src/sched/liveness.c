@@ -140,7 +140,7 @@ static void mark_suspect(struct cluster *c, struct node *n, const char *reason)
 	snprintf(n->reason, sizeof(n->reason), "%s", reason);
 	cluster_tell(c, "NodeSuspect", n->name, "node %s is suspect: %s", n->name, reason);
 	LIST_FOR_EACH(r, &n->replicas, struct replica, node_link) {
-		if (r->state == REPLICA_READY)
+		if (r->state == REPLICA_READY || r->state == REPLICA_DRAINING)
 			replica_suspect(c, r);
 		else if (replica_is_starting(r))
 			cluster_touch(c, r->app);

@@ -267,7 +267,13 @@ void replica_out(struct cluster *c, struct replica *r, const char *reason)
 
 void replica_suspect(struct cluster *c, struct replica *r)
 {
-	take_out(c, r, "its node is suspect", true);
+	const char *why = "its node is suspect";
+
+	if (r->state == REPLICA_READY)
+		take_out(c, r, why, true);
+	/* On its way out, which may wait for its commit still: until then it would be chosen. */
+	else if (r->port)
+		route(c, r, EFFECT_ENDPOINT_FAILED, why)->route.suspect = true;
 }
 
 void replica_restarted(struct cluster *c, struct replica *r, const char *started_at)
