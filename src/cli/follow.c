@@ -161,7 +161,7 @@ int cli_follow(struct cli *c, const char *app, int64_t release)
 			code = cli_fail("release %lld of %s was superseded by a newer one", (long long)release, app);
 		} else if (cli_call(c, "GET", replicas, NULL, &list) == EXIT_DONE) {
 			buf_init(&text, 0);
-			buf_printf(&text, "release %lld: %s", (long long)release, status);
+			buf_printf(&text, "%s: release %lld: %s", app, (long long)release, status);
 			count_states(json_get(list, "items"), release, &text);
 			add_images(json_get(list, "items"), release, p.tty, &text);
 			cli_progress(&p, text.data);

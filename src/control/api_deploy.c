@@ -284,7 +284,7 @@ static int parse(const struct control *c, const struct json *j, struct wish *w, 
 		return -EINVAL;
 	w->names_image = given(j, "image");
 	if (!s->image || !*s->image)
-		return err_say(err, -EINVAL, "member \"image\": a new app needs one");
+		return err_say(err, -EINVAL, "member \"image\": there is no app of this name yet, and a new one needs it");
 	if (s->health_path && !*s->health_path)
 		s->health_path = NULL;
 	if (s->architecture && !*s->architecture)
