@@ -176,7 +176,9 @@ static void answer(struct rig *r, const struct effect *e)
 			step(r, &out);
 		break;
 	case EFFECT_EVENT:
-		strncat(r->events, e->event.type, sizeof(r->events) - strlen(r->events) - 2);
+		if (strlen(r->events) + strlen(e->event.type) + 2 > sizeof(r->events))
+			fail_msg("more events than the rig has room for");
+		strcat(r->events, e->event.type);
 		strcat(r->events, " ");
 		break;
 	case EFFECT_REPLY: take_reply(r, &e->reply); break;

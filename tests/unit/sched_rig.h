@@ -34,7 +34,7 @@ struct rig {
 	int64_t frozen_node;	  /* its calls are never answered; -1: none */
 	uint64_t effects[EFFECT_TYPES];
 	uint64_t suspected; /* endpoints of suspect nodes among those that failed */
-	char events[4096]; /* types of people's events, each followed by a space */
+	char events[16384]; /* types of people's events, each followed by a space */
 };
 
 void rig_init(struct rig *r);
