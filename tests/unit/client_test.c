@@ -141,14 +141,17 @@ static int setup(void **state)
 	socklen_t len = sizeof(sa);
 	struct err err;
 	struct addr at;
-	char *body = seen.body ? seen.body : malloc(BODY_MAX);
+	char *body = seen.body ? seen.body : malloc(BODY_MAX), own[32];
 
 	(void)state;
 	memset(&seen, 0, sizeof(seen));
 	seen.body = body;
 	assert_int_equal(loop_create(&rig.loop, &err), 0);
 	assert_int_equal(client_pool_create(&pool, rig.loop, 4, &err), 0);
-	assert_int_equal(addr_parse(&at, SLICE("127.0.0.1:0"), &err), 0);
+	/* An address of its own: what the kernel has learnt about 127.0.0.1, from tests that cut and froze there, limits how
+	 * much it takes from a sender. */
+	snprintf(own, sizeof(own), "127.%d.%d.1:0", 1 + getpid() / 200 % 200, getpid() % 200);
+	assert_int_equal(addr_parse(&at, slice_str(own), &err), 0);
 	listening = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	assert_int_equal(bind(listening, (struct sockaddr *)&at.sa, at.len), 0);
 	assert_int_equal(listen(listening, 8), 0);
