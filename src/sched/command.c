@@ -26,7 +26,7 @@ static const char *by_or(const struct event_app *e)
 	return e->by && *e->by ? e->by : "somebody";
 }
 
-/* "3 replicas" */
+/* The ending of "replica". */
 static const char *plural(uint32_t n)
 {
 	return n == 1 ? "" : "s";
