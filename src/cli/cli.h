@@ -124,6 +124,8 @@ int cli_put_policy(const struct cli *c, struct json_out *o, const struct opt_lis
 /* One call, to its end. On success (2xx) 0 with the parsed document in <*out> (the caller's; NULL when there was none). Otherwise the reason
  * has been printed and EXIT_FAILED is returned. <body> may be NULL. */
 int cli_call(struct cli *c, const char *method, const char *path, const char *body, struct json **out);
+/* The same with the answer printed: for what is asked to be done. An exit code. */
+int cli_act(struct cli *c, const char *method, const char *path, const char *body);
 /* The same, but a refusal is handed out instead of printed: <*status> and the text of the problem. */
 int cli_try(struct cli *c, const char *method, const char *path, const char *body, struct json **out, unsigned *status,
 	    struct err *err);

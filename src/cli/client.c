@@ -320,6 +320,17 @@ int cli_call(struct cli *c, const char *method, const char *path, const char *bo
 	return code;
 }
 
+int cli_act(struct cli *c, const char *method, const char *path, const char *body)
+{
+	struct json *doc = NULL;
+	int code = cli_call(c, method, path, body, &doc);
+
+	if (code == EXIT_DONE)
+		cli_print_answer(c, doc);
+	json_free(doc);
+	return code;
+}
+
 int cli_stream(struct cli *c, const char *path, const char *accept, bool (*line)(void *arg, struct slice text), void *arg)
 {
 	struct api_client *a = client_get(c);

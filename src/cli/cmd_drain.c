@@ -117,17 +117,13 @@ static int node_drain(struct cli *c, int argc, char **argv)
 
 static int node_undrain(struct cli *c, int argc, char **argv)
 {
-	struct json *doc = NULL;
 	char *path;
 	int code = cli_parse(c, argc, argv, NULL, 1, 1);
 
 	if (code >= 0)
 		return code;
 	path = node_path(argv[0], "/drain");
-	code = cli_call(c, "DELETE", path, NULL, &doc);
-	if (code == EXIT_DONE)
-		cli_print_answer(c, doc);
-	json_free(doc);
+	code = cli_act(c, "DELETE", path, NULL);
 	free(path);
 	return code;
 }
@@ -227,16 +223,9 @@ static int node_gc(struct cli *c, int argc, char **argv)
 
 static int node_failover(struct cli *c, int argc, char **argv)
 {
-	struct json *doc = NULL;
 	int code = cli_parse(c, argc, argv, NULL, 0, 0);
 
-	if (code >= 0)
-		return code;
-	code = cli_call(c, "POST", "/api/internal/nodes/failover", NULL, &doc);
-	if (code == EXIT_DONE)
-		cli_print_answer(c, doc);
-	json_free(doc);
-	return code;
+	return code >= 0 ? code : cli_act(c, "POST", "/api/internal/nodes/failover", NULL);
 }
 
 /* ---- rebalance ---- */
@@ -252,7 +241,6 @@ static void move_row(struct table *t, const struct json *m)
 
 static int make_moves(struct cli *c, const struct json *moves)
 {
-	struct json *doc = NULL;
 	struct json_out o;
 	struct buf body;
 	int code;
@@ -262,10 +250,7 @@ static int make_moves(struct cli *c, const struct json *moves)
 	json_obj(&o, NULL);
 	json_put_json(&o, "moves", moves);
 	json_obj_end(&o);
-	code = cli_call(c, "POST", "/api/rebalance", body.data, &doc);
-	if (code == EXIT_DONE)
-		cli_print_answer(c, doc);
-	json_free(doc);
+	code = cli_act(c, "POST", "/api/rebalance", body.data);
 	buf_fini(&body);
 	return code;
 }

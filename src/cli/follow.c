@@ -22,12 +22,8 @@ char *cli_app_path(const char *app, const char *tail)
 int cli_app_post(struct cli *c, const char *app, const char *tail, const char *body)
 {
 	char *path = cli_app_path(app, tail);
-	struct json *doc = NULL;
-	int code = cli_call(c, "POST", path, body, &doc);
+	int code = cli_act(c, "POST", path, body);
 
-	if (code == EXIT_DONE)
-		cli_print_answer(c, doc);
-	json_free(doc);
 	free(path);
 	return code;
 }
